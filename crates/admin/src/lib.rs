@@ -1,0 +1,1 @@
+//! Kafka admin client: topics, configs, groups, offsets, cluster.

@@ -1,0 +1,1 @@
+//! Connections to Kafka brokers over rskafka's Messenger: metadata, routing, retries, errors.

@@ -1,0 +1,1 @@
+//! Kafka consumer: background fetch, group membership, assignors, offsets.

@@ -1,0 +1,1 @@
+//! EventMart: events, topics, services, data generator, scenarios, checks.

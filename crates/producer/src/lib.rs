@@ -1,0 +1,1 @@
+//! Kafka producer: partitioners, record buffers, a sink per broker, idempotence.
