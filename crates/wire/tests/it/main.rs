@@ -1,0 +1,9 @@
+//! What this crate promises, seen from outside.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests may unwrap as tests do"
+)]
+
+mod frame;
+mod record;
