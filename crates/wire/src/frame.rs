@@ -8,6 +8,7 @@ use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Request, StrBytes};
 
 use crate::error::{DecodeError, DecodeErrorKind, EncodeError};
+use crate::layout;
 
 /// Bytes of the length before a frame.
 pub const LENGTH_PREFIX_LEN: usize = 4;
@@ -128,6 +129,7 @@ pub fn decode_response_header<R: Request>(
 /// # Errors
 /// The version is not one of the API's, or the bytes are no such request.
 pub fn decode_request<R: Request>(body: Bytes, version: i16) -> Result<R, DecodeError> {
+    layout::check_request(R::KEY, version, &body)?;
     decode(body, version, "request", R::KEY)
 }
 
@@ -136,6 +138,7 @@ pub fn decode_request<R: Request>(body: Bytes, version: i16) -> Result<R, Decode
 /// # Errors
 /// The version is not one of the API's, or the bytes are no such response.
 pub fn decode_response<R: Request>(body: Bytes, version: i16) -> Result<R::Response, DecodeError> {
+    layout::check_response(R::KEY, version, &body)?;
     decode(body, version, "response", R::KEY)
 }
 

@@ -25,6 +25,7 @@ pub mod compression;
 mod error;
 pub mod error_code;
 pub mod frame;
+pub mod layout;
 pub mod partition;
 pub mod record;
 pub mod varint;
