@@ -1,1 +1,4 @@
 //! Embedded Kafka-protocol broker and test-kit.
+
+#[cfg(feature = "apache-kafka")]
+pub mod apache;
