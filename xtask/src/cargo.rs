@@ -1,7 +1,7 @@
 //! Running cargo, and reading what it says about the workspace.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -53,13 +53,41 @@ pub(crate) fn metadata(args: &[&str]) -> Result<Value> {
 
 /// The target triple that rustc compiles for by default.
 pub(crate) fn host() -> Result<String> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(rustc)
-        .arg("-vV")
-        .output()
-        .context("cannot start rustc")?;
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
+    let text = rustc(&["-vV"])?;
+    text.lines()
         .find_map(|line| line.strip_prefix("host: ").map(str::to_owned))
         .context("rustc -vV names no host")
+}
+
+/// What rustc prints.
+pub(crate) fn rustc(args: &[&str]) -> Result<String> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .args(args)
+        .output()
+        .context("cannot start rustc")?;
+    if !output.status.success() {
+        bail!("rustc {} failed ({})", args.join(" "), output.status);
+    }
+    String::from_utf8(output.stdout).context("rustc printed something that is not UTF-8")
+}
+
+/// Where cargo builds.
+pub(crate) fn target_folder() -> Result<PathBuf> {
+    let metadata = metadata(&["--no-deps"])?;
+    metadata["target_directory"]
+        .as_str()
+        .map(PathBuf::from)
+        .context("cargo metadata names no target directory")
+}
+
+/// Where this user keeps what is fetched or made once.
+pub(crate) fn cache_folder() -> PathBuf {
+    let from = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let base = from("XDG_CACHE_HOME").or_else(|| from("HOME").map(|home| home.join(".cache")));
+    base.unwrap_or_else(std::env::temp_dir).join("ferrokafka")
 }

@@ -4,7 +4,9 @@
 //! A command exists once it does its work.
 
 mod cargo;
+mod cross_kit;
 mod demo;
+mod dist;
 mod no_c;
 mod test;
 mod tidy;
@@ -23,8 +25,12 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make a rust-std for musl targets where rustup has none to give
+    CrossKit(cross_kit::Args),
     /// Run a demo of EventMart: builds the `eventmart` binary, then runs `eventmart demo …`
     Demo(demo::Args),
+    /// Static binaries, proved to hold no C: tar.gz and sha256
+    Dist(dist::Args),
     /// Everything that must hold before a change lands: format, tidy, no C, clippy, all tests and doctests
     Test,
     /// Compare ARCHITECTURE.md with the workspace, and check the layout rules
@@ -35,7 +41,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Args::parse().command {
+        Command::CrossKit(args) => cross_kit::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Dist(args) => dist::run(&args),
         Command::Test => test::run(),
         Command::Tidy => tidy::run(),
         Command::NoC(args) => no_c::run(&args),

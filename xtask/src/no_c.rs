@@ -75,6 +75,15 @@ pub(crate) struct Args {
     targets: Vec<String>,
 }
 
+impl Args {
+    /// One target.
+    pub(crate) fn of(target: &str) -> Self {
+        Self {
+            targets: vec![target.to_owned()],
+        }
+    }
+}
+
 type Package = (String, String);
 
 pub(crate) fn run(args: &Args) -> Result<()> {
