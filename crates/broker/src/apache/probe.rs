@@ -1,5 +1,6 @@
 //! Is a node ready? One Metadata request over a connection of its own.
 
+use bytes::Bytes;
 use ferrokafka_wire::frame;
 use ferrokafka_wire::messages::{MetadataRequest, MetadataResponse};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -40,7 +41,9 @@ async fn exchange(address: &str) -> Result<MetadataResponse, String> {
     }
     let mut body = vec![0; length as usize];
     stream.read_exact(&mut body).await.map_err(text)?;
-    frame::decode_response::<MetadataRequest>(body.into(), VERSION).map_err(text)
+    let mut body = Bytes::from(body);
+    frame::decode_response_header::<MetadataRequest>(&mut body, VERSION).map_err(text)?;
+    frame::decode_response::<MetadataRequest>(body, VERSION).map_err(text)
 }
 
 fn text(error: impl std::fmt::Display) -> String {
