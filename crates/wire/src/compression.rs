@@ -1,6 +1,12 @@
 //! The codecs of a record batch: none, gzip, snappy, lz4, zstd; none of them links C.
 
+mod gzip;
+mod lz4;
+mod snappy;
+mod zstd;
+
 use std::fmt;
+use std::io::{self, Read};
 use std::str::FromStr;
 
 use crate::error::{DecodeError, DecodeErrorKind, EncodeError};
@@ -71,12 +77,13 @@ impl Compression {
     /// The input is larger than the codec can take.
     pub fn compress(self, input: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
         match self {
-            Compression::None => {
-                out.extend_from_slice(input);
-                Ok(())
-            }
-            other => Err(EncodeError::new(format!("{other} is not there yet"))),
+            Compression::None => out.extend_from_slice(input),
+            Compression::Gzip => gzip::compress(input, out)?,
+            Compression::Snappy => snappy::compress(input, out)?,
+            Compression::Lz4 => lz4::compress(input, out)?,
+            Compression::Zstd => zstd::compress(input, out),
         }
+        Ok(())
     }
 
     /// Restores what [`compress`](Self::compress), or another Kafka client, wrote.
@@ -85,19 +92,51 @@ impl Compression {
     /// The input is damaged, or its content is longer than `limit` bytes.
     pub fn decompress(self, input: &[u8], limit: usize) -> Result<Vec<u8>, DecodeError> {
         match self {
-            Compression::None if input.len() > limit => Err(DecodeError::new(
-                DecodeErrorKind::TooLarge,
-                format!("more than {limit} bytes"),
-                0,
-            )),
+            Compression::None if input.len() > limit => Err(too_large("uncompressed", limit)),
             Compression::None => Ok(input.to_vec()),
-            other => Err(DecodeError::new(
-                DecodeErrorKind::Unsupported,
-                format!("{other} is not there yet"),
-                0,
-            )),
+            Compression::Gzip => gzip::decompress(input, limit),
+            Compression::Snappy => snappy::decompress(input, limit),
+            Compression::Lz4 => lz4::decompress(input, limit),
+            Compression::Zstd => zstd::decompress(input, limit),
         }
     }
+}
+
+/// Reads a decoder to its end, which must come within `limit` bytes. Memory grows with what arrives, not with what a
+/// header announces.
+fn read_bounded(
+    decoder: impl Read,
+    input_len: usize,
+    limit: usize,
+    codec: &'static str,
+) -> Result<Vec<u8>, DecodeError> {
+    // Text of the usual kind shrinks to a quarter or so.
+    let mut out = Vec::with_capacity(input_len.saturating_mul(4).min(limit));
+    let one_more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    decoder
+        .take(one_more)
+        .read_to_end(&mut out)
+        .map_err(|error| damaged(&error, codec))?;
+    if out.len() > limit {
+        return Err(too_large(codec, limit));
+    }
+    Ok(out)
+}
+
+fn damaged(error: &io::Error, codec: &'static str) -> DecodeError {
+    let kind = match error.kind() {
+        io::ErrorKind::UnexpectedEof => DecodeErrorKind::Truncated,
+        _ => DecodeErrorKind::Invalid,
+    };
+    DecodeError::new(kind, format!("{codec}: {error}"), 0)
+}
+
+fn too_large(codec: &'static str, limit: usize) -> DecodeError {
+    DecodeError::new(
+        DecodeErrorKind::TooLarge,
+        format!("{codec} content of more than {limit} bytes"),
+        0,
+    )
 }
 
 impl fmt::Display for Compression {

@@ -5,5 +5,7 @@
     reason = "helpers of tests may unwrap as tests do"
 )]
 
+mod compression;
 mod frame;
+mod oracle;
 mod record;
