@@ -1,0 +1,296 @@
+//! A broker for tests: in this process, on free ports, with faults on request.
+
+pub(crate) mod faults;
+mod script;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use ferrokafka_wire::messages::ApiKey;
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout_at};
+
+use crate::broker::{Broker, CoordinatorKind, NewTopic, Node, NodeId};
+use crate::clock::Clock;
+use crate::config::BrokerConfig;
+use crate::error::{Error, ErrorKind};
+use crate::server::NodeServer;
+use crate::testkit::faults::Faults;
+use crate::topic::Partition;
+pub use faults::Observed;
+pub use script::{Hold, On};
+
+/// Describes a broker to start; made by [`TestBroker::builder`].
+#[derive(Debug, Clone)]
+pub struct TestBrokerBuilder {
+    nodes: i32,
+    topics: Vec<(String, i32)>,
+    properties: Vec<(String, String)>,
+    listen: SocketAddr,
+    clock: Clock,
+    seed: Option<u64>,
+}
+
+/// A running broker. Dropping it cuts every connection at once; [`stop`](Self::stop) also waits.
+pub struct TestBroker {
+    broker: Arc<Broker>,
+    servers: Mutex<BTreeMap<NodeId, NodeServer>>,
+}
+
+impl TestBrokerBuilder {
+    /// How many nodes; 1 unless said otherwise.
+    pub fn nodes(mut self, nodes: i32) -> Self {
+        self.nodes = nodes;
+        self
+    }
+
+    /// A topic that exists from the start.
+    pub fn topic(mut self, name: impl Into<String>, partitions: i32) -> Self {
+        self.topics.push((name.into(), partitions));
+        self
+    }
+
+    /// A broker setting by Kafka's name, checked by [`start`](Self::start).
+    pub fn config(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.properties.push((key.into(), value.into()));
+        self
+    }
+
+    /// Where node 1 listens; further nodes take the following ports, or free ones if the port is 0.
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = address;
+        self
+    }
+
+    /// Makes topic ids and member ids the same in every run with this seed.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Where timestamps come from.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Starts listening.
+    ///
+    /// # Errors
+    /// A setting that is not acceptable, a port that cannot be had, a topic that cannot be created.
+    pub async fn start(self) -> Result<TestBroker, Error> {
+        let properties = self
+            .properties
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()));
+        let config = BrokerConfig::from_properties(properties)?;
+        if self.nodes < 1 {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("a broker needs at least one node, not {}", self.nodes),
+            ));
+        }
+        let cluster_id = "ferrokafka-embedded-00".to_owned();
+        let broker = Arc::new(Broker::new(
+            config,
+            self.clock,
+            cluster_id,
+            self.seed.unwrap_or_else(|| fastrand::u64(..)),
+            Faults::recording(),
+        ));
+        let mut listeners = Vec::new();
+        for id in 1..=self.nodes {
+            let listener = bind(self.listen, id - 1).await?;
+            let address = listener
+                .local_addr()
+                .map_err(|e| listen_error(self.listen).with_source(e))?;
+            let host = address.ip().to_string().into();
+            broker.register_node(Node {
+                id,
+                host,
+                port: address.port(),
+                alive: true,
+            });
+            listeners.push((id, listener));
+        }
+        for (name, partitions) in &self.topics {
+            let new = NewTopic {
+                name: name.clone(),
+                partitions: Some(*partitions),
+                ..NewTopic::default()
+            };
+            broker.create_topic(&new, false).map_err(|refusal| {
+                Error::new(
+                    ErrorKind::Topic,
+                    format!("topic {name}: {}", refusal.message),
+                )
+            })?;
+        }
+        let mut servers = BTreeMap::new();
+        for (id, listener) in listeners {
+            let server = NodeServer::start(broker.clone(), id, listener)
+                .map_err(|e| listen_error(self.listen).with_source(e))?;
+            servers.insert(id, server);
+        }
+        Ok(TestBroker {
+            broker,
+            servers: Mutex::new(servers),
+        })
+    }
+}
+
+async fn bind(base: SocketAddr, offset: i32) -> Result<TcpListener, Error> {
+    let mut address = base;
+    if base.port() != 0 {
+        let port = u16::try_from(i32::from(base.port()) + offset).map_err(|_| {
+            Error::new(
+                ErrorKind::Listen,
+                format!("no port left after {base} for all nodes"),
+            )
+        })?;
+        address.set_port(port);
+    }
+    TcpListener::bind(address)
+        .await
+        .map_err(|e| listen_error(address).with_source(e))
+}
+
+fn listen_error(address: SocketAddr) -> Error {
+    Error::new(ErrorKind::Listen, format!("cannot listen on {address}"))
+}
+
+impl TestBroker {
+    /// One node on a free port of the loopback interface, Kafka's defaults otherwise.
+    pub fn builder() -> TestBrokerBuilder {
+        TestBrokerBuilder {
+            nodes: 1,
+            topics: Vec::new(),
+            properties: Vec::new(),
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            clock: Clock::System,
+            seed: None,
+        }
+    }
+
+    /// Addresses of the live nodes, as `bootstrap.servers` takes them.
+    pub fn bootstrap(&self) -> String {
+        let addresses: Vec<String> = self
+            .broker
+            .live_nodes()
+            .iter()
+            .map(|node| format!("{}:{}", node.host, node.port))
+            .collect();
+        addresses.join(",")
+    }
+
+    /// Scripts a fault for requests of one API.
+    pub fn on(&self, api: ApiKey) -> On<'_> {
+        On::new(self, api)
+    }
+
+    /// Takes back every fault that has not been used up.
+    pub fn clear_faults(&self) {
+        self.broker.faults.clear();
+    }
+
+    /// The requests read so far, oldest first; the oldest of very many are forgotten.
+    pub fn requests(&self) -> Vec<Observed> {
+        self.broker.faults.observed()
+    }
+
+    /// Waits until `count` requests of one API have been read, and returns them.
+    ///
+    /// # Errors
+    /// `deadline` passes first; the message says how many there were.
+    pub async fn wait_for_requests(
+        &self,
+        api: ApiKey,
+        count: usize,
+        deadline: Instant,
+    ) -> Result<Vec<Observed>, Error> {
+        let mut changes = self.broker.faults.watch();
+        loop {
+            changes.mark_unchanged();
+            let mut seen = self.requests();
+            seen.retain(|request| request.api == api);
+            if seen.len() >= count {
+                return Ok(seen);
+            }
+            let changed = timeout_at(deadline, changes.changed()).await;
+            if !matches!(changed, Ok(Ok(()))) {
+                let message = format!(
+                    "{} {api:?} requests instead of {count} before the deadline",
+                    seen.len()
+                );
+                return Err(Error::new(ErrorKind::Timeout, message));
+            }
+        }
+    }
+
+    /// Makes `node` the coordinator of a group.
+    pub fn move_coordinator(&self, group_id: &str, node: NodeId) {
+        self.broker
+            .move_coordinator(CoordinatorKind::Group, group_id, node);
+    }
+
+    /// Makes `node` lead a partition, under a new leader epoch.
+    ///
+    /// # Errors
+    /// There is no such topic, partition, or live node.
+    pub fn move_leader(&self, topic: &str, partition: i32, node: NodeId) -> Result<(), Error> {
+        let live = self.broker.node(node).is_some_and(|node| node.alive);
+        if !live {
+            return Err(Error::new(
+                ErrorKind::Unknown,
+                format!("node {node} is not running"),
+            ));
+        }
+        self.partition(topic, partition)?.lead(|leadership| {
+            // A test may put the leader anywhere: the new leader then counts as a replica.
+            for replicas in [&mut leadership.replicas, &mut leadership.isr] {
+                if !replicas.contains(&node) {
+                    replicas.push(node);
+                }
+            }
+            leadership.leader = Some(node);
+        });
+        Ok(())
+    }
+
+    /// Re-elects a partition's leader: same node, next leader epoch.
+    ///
+    /// # Errors
+    /// There is no such topic or partition.
+    pub fn bump_leader_epoch(&self, topic: &str, partition: i32) -> Result<(), Error> {
+        self.partition(topic, partition)?
+            .lead(|leadership| leadership.leader_epoch += 1);
+        Ok(())
+    }
+
+    fn partition(&self, topic: &str, partition: i32) -> Result<Arc<Partition>, Error> {
+        self.broker
+            .topic(topic)
+            .and_then(|topic| topic.partition(partition))
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Unknown,
+                    format!("there is no partition {topic}-{partition}"),
+                )
+            })
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// Stops listening, cuts every connection and waits until all tasks are gone.
+    pub async fn stop(self) {
+        let servers = std::mem::take(&mut *self.servers.lock());
+        for server in servers.into_values() {
+            tracing::debug!(address = %server.address(), "listener stops");
+            server.stop().await;
+        }
+    }
+}
