@@ -80,10 +80,10 @@ async fn frames_that_cannot_be_answered_close_the_connection() {
     let hostile: [&[u8]; 6] = [
         // 2^31 - 1 topics announced, none there.
         b"\x00\x00\x00\x0e\x00\x03\x00\x01\x00\x00\x00\x01\xff\xff\x7f\xff\xff\xff",
-        b"\xff\xff\xff\xff",                                         // negative length
-        b"\x7f\xff\xff\xff",                                         // over the limit
-        b"\x00\x00\x03\xe9",                                         // just over the limit
-        b"\x00\x00\x00\x03\x00\x00\x00",                             // no room for a header
+        b"\xff\xff\xff\xff",             // negative length
+        b"\x7f\xff\xff\xff",             // over the limit
+        b"\x00\x00\x03\xe9",             // just over the limit
+        b"\x00\x00\x00\x03\x00\x00\x00", // no room for a header
         b"\x00\x00\x00\x0a\x7f\x00\x00\x00\x00\x00\x00\x01\xff\xff", // unknown API
     ];
     for bytes in hostile {
