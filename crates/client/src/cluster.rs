@@ -111,7 +111,7 @@ impl Cluster {
 
     /// This snapshot brought up to date by an answer. `asked_all` says that the answer lists every
     /// topic, so that those it leaves out are gone.
-    pub fn merged(&self, response: &MetadataResponse, asked_all: bool) -> Self {
+    pub(crate) fn merged(&self, response: &MetadataResponse, asked_all: bool) -> Self {
         let cluster_id: Option<Arc<str>> = response.cluster_id.as_deref().map(Arc::from);
         // Another cluster answers now (KIP-899 rebootstrap, or a cluster set up anew): what was known
         // of topics is about the old one, and its epochs must not hold back the new ones.
@@ -158,7 +158,7 @@ impl Cluster {
     }
 
     /// This snapshot with a newer leader, or none if what is known is as new.
-    pub fn with_leader(
+    pub(crate) fn with_leader(
         &self,
         topic_partition: &TopicPartition,
         leader: NodeId,

@@ -17,24 +17,43 @@
 //! # }
 //! ```
 
-mod backoff;
-mod client;
-mod cluster;
 pub mod config;
-mod connector;
 mod error;
+
+mod client;
+
+mod call;
+mod coordinators;
+mod metadata;
+
+mod connections;
+mod link;
+
+mod adapter;
+mod connection;
+mod connector;
+mod decode;
+mod throttle;
+mod transport;
+mod versions;
+
+mod backoff;
+mod cluster;
 mod group_metadata;
 mod metrics;
 mod route;
+mod simple;
+mod task;
 mod topic_partition;
 
 pub use backoff::Backoff;
 pub use client::Client;
 pub use cluster::{Broker, Cluster, Partition, Topic};
 pub use config::{AddressMap, ClientConfig};
-pub use connector::{Connector, Stream};
+pub use connector::{Connector, Stream, TcpConnector};
 pub use error::{Delivery, Disposition, Error, ErrorKind};
 pub use group_metadata::GroupMetadata;
 pub use metrics::{Metrics, NoMetrics};
 pub use route::{CoordinatorKind, Lane, NodeId, Route};
+pub use simple::{rskafka, rskafka_client};
 pub use topic_partition::TopicPartition;

@@ -22,6 +22,19 @@ pub enum Lane {
     Join,
 }
 
+impl Lane {
+    /// The lane's name, for logs and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Produce => "produce",
+            Self::Fetch => "fetch",
+            Self::Control => "control",
+            Self::Join => "join",
+        }
+    }
+}
+
 /// Which broker a request wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Route<'a> {
@@ -50,8 +63,7 @@ pub enum CoordinatorKind {
 
 impl CoordinatorKind {
     /// The value of FindCoordinator's `key_type`.
-    #[must_use]
-    pub fn key_type(self) -> i8 {
+    pub(crate) fn key_type(self) -> i8 {
         match self {
             Self::Group => 0,
             Self::Transaction => 1,
