@@ -21,6 +21,6 @@ pub(crate) fn response<R: Request>(mut bytes: Bytes, version: i16) -> Result<R::
 /// Walks the body along its layout, so that no count in it makes the decoder allocate more than the
 /// body can hold.
 pub(crate) fn check<R: Request>(body: &[u8], version: i16) -> Result<(), String> {
-    let _ = (body, version, R::KEY);
-    Ok(())
+    ferrokafka_wire::layout::check_response(R::KEY, version, body)
+        .map_err(|error| format!("the response is malformed: {error}"))
 }

@@ -1,0 +1,3 @@
+//! The client against brokers: the embedded one over TCP, and a scripted one in memory.
+
+mod embedded;
