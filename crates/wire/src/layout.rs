@@ -12,7 +12,9 @@ mod table;
 
 use crate::{DecodeError, DecodeErrorKind};
 
-/// Most array items, in all arrays of one message together. A decoded item costs up to about 300 bytes.
+/// Most structs and strings in all arrays of one message together: a decoded one costs up to about 300 bytes, while
+/// its bytes on the wire may be few. A million is more than a cluster has partitions. Numbers are not counted, for they
+/// take no more memory than they took bytes.
 const ITEMS_MAX: usize = 1 << 20;
 
 /// Checks the body of a request (what follows the request header).
@@ -213,9 +215,17 @@ impl Walk<'_> {
             Type::Array(item) => self.items(field, item),
             Type::Struct(fields) => {
                 if field.nullable.contain(self.version) {
+                    let start = self.at;
                     let [marker] = self.array(field.name)?;
-                    if marker.cast_signed() < 0 {
-                        return Ok(());
+                    // The decoder takes 1 for a struct and all else for none, Java takes all that is not negative for
+                    // one. Where they differ, the walk would check other bytes than the decoder reads.
+                    match marker.cast_signed() {
+                        1 => {}
+                        ..=-1 => return Ok(()),
+                        other => {
+                            let what = format!("{}: marker {other} before a struct", field.name);
+                            return Err(DecodeError::invalid(what, start));
+                        }
                     }
                 }
                 self.fields(fields)
@@ -229,10 +239,12 @@ impl Walk<'_> {
             return Ok(());
         };
         // Every item takes a byte at least, so more than the rest of the message cannot be there.
-        self.items = self.items.saturating_add(count);
         if count > self.bytes.len() - self.at {
             let what = format!("{}: {count} items announced", field.name);
             return Err(DecodeError::truncated(what, start));
+        }
+        if !matches!(item, Type::Fixed(_)) {
+            self.items += count;
         }
         if self.items > ITEMS_MAX {
             let what = format!(
