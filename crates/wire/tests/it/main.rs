@@ -8,4 +8,5 @@
 mod compression;
 mod frame;
 mod oracle;
+mod golden;
 mod record;
