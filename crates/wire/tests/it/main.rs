@@ -7,6 +7,6 @@
 
 mod compression;
 mod frame;
-mod oracle;
 mod golden;
+mod oracle;
 mod record;
