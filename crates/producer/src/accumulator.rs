@@ -213,11 +213,14 @@ impl Accumulator {
 
     /// Takes over a topic and the leaders of its partitions, number by number.
     pub(crate) fn set_topic(&mut self, name: &Arc<str>, leaders: &[(Option<NodeId>, i32)]) {
-        let topic = self.topics.entry(Arc::clone(name)).or_insert_with(|| Topic {
-            queues: Vec::new(),
-            available: Vec::new(),
-            partitioner: PartitionerState::default(),
-        });
+        let topic = self
+            .topics
+            .entry(Arc::clone(name))
+            .or_insert_with(|| Topic {
+                queues: Vec::new(),
+                available: Vec::new(),
+                partitioner: PartitionerState::default(),
+            });
         for partition in topic.queues.len()..leaders.len() {
             let number = i32::try_from(partition).unwrap_or(i32::MAX);
             topic.queues.push(self.queues.len());
@@ -412,8 +415,7 @@ impl Accumulator {
     pub(crate) fn failed(
         &mut self,
         queue: usize,
-        id: BatchId,
-        body: Body,
+        batch: (BatchId, Body),
         error: Error,
         now: Instant,
         effects: &mut Effects,
@@ -421,7 +423,7 @@ impl Accumulator {
         let backoff = self
             .backoff
             .delay_with(self.queues[queue].failures(), self.rng.f64());
-        self.queues[queue].failed(id, body, error, now, backoff, &self.limits, effects);
+        self.queues[queue].failed(batch, error, now, backoff, &self.limits, effects);
         self.wake_leader_of(queue);
     }
 

@@ -83,7 +83,12 @@ impl BatchResult {
         None
     }
 
-    fn metadata(&self, outcome: &Outcome, index: u32, timestamp: i64) -> Result<RecordMetadata, Error> {
+    fn metadata(
+        &self,
+        outcome: &Outcome,
+        index: u32,
+        timestamp: i64,
+    ) -> Result<RecordMetadata, Error> {
         match outcome {
             Outcome::Acked {
                 base_offset,
@@ -154,9 +159,7 @@ impl Future for Delivery {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         match this.result.poll(&mut this.slot, cx.waker()) {
-            Some(outcome) => {
-                Poll::Ready(this.result.metadata(outcome, this.index, this.timestamp))
-            }
+            Some(outcome) => Poll::Ready(this.result.metadata(outcome, this.index, this.timestamp)),
             None => Poll::Pending,
         }
     }

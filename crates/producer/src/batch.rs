@@ -97,7 +97,10 @@ pub(crate) struct Batch {
     /// First sequence number, from the first send on. It stays the same through every retry, until the
     /// broker has said that the batch is not in its log and the epoch was bumped.
     pub(crate) sequence: Option<i32>,
-    /// An earlier send may have been written: no answer, or one that leaves it open.
+    /// The latest news leaves open whether the log has it: no answer, or one that does not say. As long
+    /// as that is so it keeps its sequence number.
+    pub(crate) in_doubt: bool,
+    /// It was in doubt at some time: what the application is told when it fails.
     pub(crate) possibly_written: bool,
     /// The application was told of the failure already; only the broker's answer is awaited.
     pub(crate) reported: bool,

@@ -104,7 +104,10 @@ mod tests {
         let memory = BufferMemory::new(10);
         memory.try_reserve(10).unwrap().keep();
         let deadline = Instant::now() + Duration::from_secs(1);
-        assert_eq!(memory.reserve(1, deadline).await.err(), Some(NoMemory::Full));
+        assert_eq!(
+            memory.reserve(1, deadline).await.err(),
+            Some(NoMemory::Full)
+        );
         let waiting = memory.reserve(1, deadline + Duration::from_secs(9));
         memory.close();
         assert_eq!(waiting.await.err(), Some(NoMemory::Closed));

@@ -300,60 +300,137 @@ macro_rules! row {
 pub const PRODUCER_KEYS: ConfigTable<ProducerConfig> = ConfigTable {
     title: "producer",
     rows: &[
-        row!("acks", "string", "all", "all, -1, 1", |c, v| {
-            c.acks = match v {
-                "all" | "-1" => Acks::All,
-                "1" => Acks::Leader,
-                _ => return Err("expected all, -1 or 1".to_owned()),
-            };
-            Ok(())
-        }, "Whose acknowledgement a write waits for: every in-sync replica, or the leader alone."),
-        row!("enable.idempotence", "boolean", "true", "true, false; true needs acks=all", |c, v| {
-            c.idempotence = parse_bool(v)?;
-            Ok(())
-        }, "Whether brokers recognise repeated and missing batches, so that retries neither duplicate nor reorder."),
-        row!("linger.ms", "duration in ms", "5", "0 or more", |c, v| {
-            c.linger = parse_duration_ms(v, 0)?;
-            Ok(())
-        }, "Longest wait for a fuller batch; 0 sends at once."),
-        row!("batch.size", "bytes", "1048576", "1 or more", |c, v| {
-            c.batch_size = parse_int(v, 1..=MAX_REQUEST_SIZE_MAX)?;
-            Ok(())
-        }, "Size at which a batch is full, before compression; never above `max.request.size`. Java's default is 16384."),
-        row!("max.request.size", "bytes", "1048576", "1024 or more", |c, v| {
-            c.max_request_size = parse_int(v, 1024..=MAX_REQUEST_SIZE_MAX)?;
-            Ok(())
-        }, "Largest record, as a batch of its own before compression. Unlike in Java it does not bound the request."),
-        row!("buffer.memory", "bytes", "33554432", "max.request.size or more", |c, v| {
-            c.buffer_memory = parse_int(v, 1024..=usize::MAX >> 4)?;
-            Ok(())
-        }, "Most bytes of records waiting for acknowledgement; `send` waits while they are used up."),
-        row!("compression.type", "string", "none", "none, gzip, snappy, lz4, zstd", |c, v| {
-            c.compression = v.parse().map_err(|_| "expected a codec".to_owned())?;
-            Ok(())
-        }, "Codec of the batches."),
-        row!("max.in.flight.requests.per.connection", "number", "5", "1 or more; at most 5 with idempotence", |c, v| {
-            c.max_in_flight = parse_int(v, 1..=1_000)?;
-            Ok(())
-        }, "Most produce requests unanswered at a time at one broker."),
-        row!("delivery.timeout.ms", "duration in ms", "120000", "linger.ms + request.timeout.ms or more", |c, v| {
-            c.delivery_timeout = parse_duration_ms(v, 1)?;
-            Ok(())
-        }, "Longest time from `send` to the acknowledgement, all retries included."),
-        row!("max.block.ms", "duration in ms", "60000", "0 or more", |c, v| {
-            c.max_block = parse_duration_ms(v, 0)?;
-            Ok(())
-        }, "Longest wait of `send` for metadata and for free `buffer.memory`."),
-        row!("partitioner.class", "string", "murmur2_sticky", "murmur2_sticky, round_robin", |c, v| {
-            c.partitioner = match v {
-                "murmur2_sticky" => Partitioner::Murmur2Sticky,
-                "round_robin" | "org.apache.kafka.clients.producer.RoundRobinPartitioner" => {
-                    Partitioner::RoundRobin
-                }
-                _ => return Err("expected murmur2_sticky or round_robin".to_owned()),
-            };
-            Ok(())
-        }, "How partitions are chosen for records that do not name one; Java's class name of the round robin is understood too."),
+        row!(
+            "acks",
+            "string",
+            "all",
+            "all, -1, 1",
+            |c, v| {
+                c.acks = match v {
+                    "all" | "-1" => Acks::All,
+                    "1" => Acks::Leader,
+                    _ => return Err("expected all, -1 or 1".to_owned()),
+                };
+                Ok(())
+            },
+            "Whose acknowledgement a write waits for: every in-sync replica, or the leader alone."
+        ),
+        row!(
+            "enable.idempotence",
+            "boolean",
+            "true",
+            "true, false; true needs acks=all",
+            |c, v| {
+                c.idempotence = parse_bool(v)?;
+                Ok(())
+            },
+            "Whether brokers recognise repeated and missing batches, so that retries neither duplicate nor reorder."
+        ),
+        row!(
+            "linger.ms",
+            "duration in ms",
+            "5",
+            "0 or more",
+            |c, v| {
+                c.linger = parse_duration_ms(v, 0)?;
+                Ok(())
+            },
+            "Longest wait for a fuller batch; 0 sends at once."
+        ),
+        row!(
+            "batch.size",
+            "bytes",
+            "1048576",
+            "1 or more",
+            |c, v| {
+                c.batch_size = parse_int(v, 1..=MAX_REQUEST_SIZE_MAX)?;
+                Ok(())
+            },
+            "Size at which a batch is full, before compression; never above `max.request.size`. Java's default is 16384."
+        ),
+        row!(
+            "max.request.size",
+            "bytes",
+            "1048576",
+            "1024 or more",
+            |c, v| {
+                c.max_request_size = parse_int(v, 1024..=MAX_REQUEST_SIZE_MAX)?;
+                Ok(())
+            },
+            "Largest record, as a batch of its own before compression. Unlike in Java it does not bound the request."
+        ),
+        row!(
+            "buffer.memory",
+            "bytes",
+            "33554432",
+            "max.request.size or more",
+            |c, v| {
+                c.buffer_memory = parse_int(v, 1024..=usize::MAX >> 4)?;
+                Ok(())
+            },
+            "Most bytes of records waiting for acknowledgement; `send` waits while they are used up."
+        ),
+        row!(
+            "compression.type",
+            "string",
+            "none",
+            "none, gzip, snappy, lz4, zstd",
+            |c, v| {
+                c.compression = v.parse().map_err(|_| "expected a codec".to_owned())?;
+                Ok(())
+            },
+            "Codec of the batches."
+        ),
+        row!(
+            "max.in.flight.requests.per.connection",
+            "number",
+            "5",
+            "1 or more; at most 5 with idempotence",
+            |c, v| {
+                c.max_in_flight = parse_int(v, 1..=1_000)?;
+                Ok(())
+            },
+            "Most produce requests unanswered at a time at one broker."
+        ),
+        row!(
+            "delivery.timeout.ms",
+            "duration in ms",
+            "120000",
+            "linger.ms + request.timeout.ms or more",
+            |c, v| {
+                c.delivery_timeout = parse_duration_ms(v, 1)?;
+                Ok(())
+            },
+            "Longest time from `send` to the acknowledgement, all retries included."
+        ),
+        row!(
+            "max.block.ms",
+            "duration in ms",
+            "60000",
+            "0 or more",
+            |c, v| {
+                c.max_block = parse_duration_ms(v, 0)?;
+                Ok(())
+            },
+            "Longest wait of `send` for metadata and for free `buffer.memory`."
+        ),
+        row!(
+            "partitioner.class",
+            "string",
+            "murmur2_sticky",
+            "murmur2_sticky, round_robin",
+            |c, v| {
+                c.partitioner = match v {
+                    "murmur2_sticky" => Partitioner::Murmur2Sticky,
+                    "round_robin" | "org.apache.kafka.clients.producer.RoundRobinPartitioner" => {
+                        Partitioner::RoundRobin
+                    }
+                    _ => return Err("expected murmur2_sticky or round_robin".to_owned()),
+                };
+                Ok(())
+            },
+            "How partitions are chosen for records that do not name one; Java's class name of the round robin is understood too."
+        ),
     ],
 };
 
@@ -380,11 +457,15 @@ mod tests {
 
     #[test]
     fn contradicting_pairs_name_both_keys() {
-        let cases: [(&[(&str, &str)], [&str; 2]); 5] = [
+        type Properties = &'static [(&'static str, &'static str)];
+        let cases: [(Properties, [&str; 2]); 5] = [
             (&[("acks", "1")], ["enable.idempotence", "acks"]),
             (
                 &[("max.in.flight.requests.per.connection", "6")],
-                ["enable.idempotence", "max.in.flight.requests.per.connection"],
+                [
+                    "enable.idempotence",
+                    "max.in.flight.requests.per.connection",
+                ],
             ),
             (
                 &[("buffer.memory", "4096")],

@@ -285,7 +285,9 @@ impl PartitionQueue {
     fn open(&mut self, first: usize, now: Instant, limits: &Limits, next_id: &mut u64) {
         // Most batches of a busy partition fill up, those of a quiet one hold a record or two: start
         // small and let the buffer double.
-        let capacity = first.saturating_mul(2).clamp(512, limits.batch_bytes.max(512));
+        let capacity = first
+            .saturating_mul(2)
+            .clamp(512, limits.batch_bytes.max(512));
         *next_id += 1;
         self.batches.push_back(Batch {
             id: BatchId(*next_id),
@@ -296,6 +298,7 @@ impl PartitionQueue {
             reserved: 0,
             opened_at: now,
             sequence: None,
+            in_doubt: false,
             possibly_written: false,
             reported: false,
             attempts: 0,
@@ -352,8 +355,10 @@ impl PartitionQueue {
         if self.in_flight >= window {
             return None;
         }
-        if self.broken && let Some(doubtful) = self.first_doubtful() {
-            return Some(doubtful);
+        if self.broken
+            && let Some(in_doubt) = self.first_in_doubt()
+        {
+            return Some(in_doubt);
         }
         self.first_not_in_flight()
     }
@@ -364,10 +369,10 @@ impl PartitionQueue {
             .position(|b| b.state != BatchState::InFlight)
     }
 
-    fn first_doubtful(&self) -> Option<usize> {
+    fn first_in_doubt(&self) -> Option<usize> {
         self.batches
             .iter()
-            .position(|b| b.sequence.is_some() && b.possibly_written)
+            .position(|b| b.sequence.is_some() && b.in_doubt)
     }
 
     fn next_to_compress(&self, limits: &Limits) -> Option<usize> {
@@ -448,8 +453,8 @@ impl PartitionQueue {
                 };
                 self.start(identity);
             }
-            let doubtful = self.batches[at].sequence.is_some() && self.batches[at].possibly_written;
-            if self.broken && !doubtful {
+            let in_doubt = self.batches[at].sequence.is_some() && self.batches[at].in_doubt;
+            if self.broken && !in_doubt {
                 return Taken::NeedsNewEpoch;
             }
         }
@@ -516,7 +521,7 @@ impl PartitionQueue {
 
     /// Goes on under a new epoch or id. Only after [`Taken::NeedsNewEpoch`].
     pub(crate) fn restart(&mut self, identity: ProducerIdentity) {
-        debug_assert!(self.in_flight == 0 && self.first_doubtful().is_none());
+        debug_assert!(self.in_flight == 0 && self.first_in_doubt().is_none());
         for batch in &mut self.batches {
             batch.sequence = None;
         }
@@ -556,8 +561,7 @@ impl PartitionQueue {
     /// next attempt.
     pub(crate) fn failed(
         &mut self,
-        id: BatchId,
-        body: Body,
+        (id, body): (BatchId, Body),
         error: Error,
         now: Instant,
         backoff: Duration,
@@ -571,13 +575,17 @@ impl PartitionQueue {
         let batch = &mut self.batches[at];
         batch.body = body;
         let retry = if limits.idempotent && sequence_refused(error.code()) {
-            // An answer that leaves no doubt: the log does not have this batch. If an earlier one is
-            // still on its way, that is the reason, and the order will be right next time.
-            batch.possibly_written = false;
-            self.broken |= first_in_line;
+            // If an earlier batch is still undecided, that is the reason, and the order will be right
+            // next time. If none is, the answer leaves no doubt: the log does not have this batch.
+            if first_in_line {
+                batch.in_doubt = false;
+                self.broken = true;
+            }
             true
         } else {
-            batch.possibly_written |= error.delivery() != Delivery::NotSent;
+            let doubt = error.delivery() != Delivery::NotSent;
+            batch.in_doubt |= doubt;
+            batch.possibly_written |= doubt;
             error.is_retriable()
         };
         effects.refresh |= error.disposition() == ferrokafka_client::Disposition::RefreshThenRetry;

@@ -225,7 +225,10 @@ mod tests {
         }
         assert!(runs.len() > 5, "{runs:?}");
         // A run is one sticky spell, or several when the draw hits the same partition twice.
-        assert!(runs[..runs.len() - 1].iter().all(|(_, n)| n % 64 == 0), "{runs:?}");
+        assert!(
+            runs[..runs.len() - 1].iter().all(|(_, n)| n % 64 == 0),
+            "{runs:?}"
+        );
     }
 
     #[test]

@@ -65,7 +65,11 @@ pub struct SendBatchError {
 
 impl fmt::Display for SendBatchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "only {} records of the batch were taken", self.sent.records())
+        write!(
+            f,
+            "only {} records of the batch were taken",
+            self.sent.records()
+        )
     }
 }
 
@@ -371,8 +375,10 @@ impl Producer {
                 let refusal = shared.accumulator.lock().refusal().cloned();
                 Err(refusal.unwrap_or_else(closed))
             }
-            Err(NoMemory::Full) => Err(memory_exhausted(shared.config.buffer_memory)
-                .with_elapsed(shared.config.max_block)),
+            Err(NoMemory::Full) => {
+                Err(memory_exhausted(shared.config.buffer_memory)
+                    .with_elapsed(shared.config.max_block))
+            }
         }
     }
 

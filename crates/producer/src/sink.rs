@@ -143,7 +143,10 @@ impl Sink {
         let counters = &self.shared.counters;
         for sent in &batches {
             add(&counters.batches_sent, 1);
-            add(&counters.batches_retried, u64::from(sent.outgoing.attempt > 1));
+            add(
+                &counters.batches_retried,
+                u64::from(sent.outgoing.attempt > 1),
+            );
             add(&counters.bytes_sent, sent.bytes().len() as u64);
         }
         let mut request: BoxFuture<'static, Answered> =
@@ -160,7 +163,7 @@ impl Sink {
         let mut effects = Effects::default();
         let mut accumulator = self.shared.accumulator.lock();
         for (queue, id, error) in refused {
-            accumulator.failed(queue, id, Body::Away, error, Instant::now(), &mut effects);
+            accumulator.failed(queue, (id, Body::Away), error, Instant::now(), &mut effects);
         }
         drop(accumulator);
         self.shared.carry_out(effects);
@@ -196,7 +199,7 @@ impl Sink {
                     let error = error
                         .clone()
                         .with_topic_partition(outgoing.topic_partition.clone());
-                    accumulator.failed(queue, id, outgoing.body, error, now, &mut effects);
+                    accumulator.failed(queue, (id, outgoing.body), error, now, &mut effects);
                 }
             }
         }
@@ -225,7 +228,7 @@ impl Sink {
                 .with_node(self.node)
                 .with_api(ApiKey::Produce, version)
                 .with_delivery(Delivery::Unknown);
-            accumulator.failed(queue, id, outgoing.body, error, now, effects);
+            accumulator.failed(queue, (id, outgoing.body), error, now, effects);
             return;
         };
         let code = ErrorCode::from_code(row.error_code);
@@ -248,7 +251,7 @@ impl Sink {
                     .with_node(self.node)
                     .with_api(ApiKey::Produce, version);
                 tracing::debug!(%error, "batch refused");
-                accumulator.failed(queue, id, outgoing.body, error, now, effects);
+                accumulator.failed(queue, (id, outgoing.body), error, now, effects);
                 let leader = row.current_leader.leader_id.0;
                 if leader >= 0 {
                     let epoch = row.current_leader.leader_epoch;
