@@ -13,8 +13,9 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::config::{self, BrokerConfig};
 use crate::dispatch::Dispatch;
-use crate::group::GroupCoordinator;
+use crate::group::{GroupConfig, GroupCoordinator};
 use crate::handlers;
+use crate::journal::Journal;
 use crate::testkit::faults::Faults;
 use crate::topic::{Leadership, Partition, Settings, Topic, Topics, name_error, names_collide};
 
@@ -92,10 +93,12 @@ impl Broker {
         seed: u64,
         faults: Faults,
     ) -> Self {
+        let groups =
+            GroupCoordinator::new(GroupConfig::from(&config), clock, seed, Journal::memory());
         Self {
             config,
             cluster_id,
-            groups: GroupCoordinator::new(clock, seed),
+            groups,
             faults,
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
             dispatch: Dispatch::new(handlers::apis()),
@@ -116,7 +119,9 @@ impl Broker {
 
     /// Makes a node known, or known again at another address.
     pub(crate) fn register_node(&self, node: Node) {
-        self.nodes.write().insert(node.id, node);
+        self.moving_groups(|| {
+            self.nodes.write().insert(node.id, node);
+        });
     }
 
     /// A node by number, alive or not.
@@ -165,7 +170,6 @@ impl Broker {
     }
 
     /// Whether `node` may answer for group `group_id`.
-    #[expect(dead_code, reason = "called by the handlers of the group APIs")]
     pub(crate) fn check_group_coordinator(
         &self,
         node: NodeId,
@@ -179,9 +183,29 @@ impl Broker {
     }
 
     pub(crate) fn move_coordinator(&self, kind: CoordinatorKind, key: &str, node: NodeId) {
-        self.moved_coordinators
-            .lock()
-            .insert((kind, key.to_owned()), node);
+        self.moving_groups(|| {
+            self.moved_coordinators
+                .lock()
+                .insert((kind, key.to_owned()), node);
+        });
+    }
+
+    /// Makes a change after which groups may have another coordinator, and lets them move.
+    fn moving_groups(&self, change: impl FnOnce()) {
+        let coordinator = |group: &str| self.coordinator(CoordinatorKind::Group, group);
+        let before: Vec<_> = self
+            .groups
+            .known()
+            .into_iter()
+            .map(|group| (coordinator(&group), group))
+            .collect();
+        change();
+        for (old, group) in before {
+            let new = coordinator(&group);
+            if new != old {
+                self.groups.moved(&group, new.is_some());
+            }
+        }
     }
 
     /// A topic by name.

@@ -3,11 +3,22 @@
 //! To serve another API, write its [`Handler`](crate::dispatch::Handler) and add a line to [`apis`].
 
 mod api_versions;
+mod coordinator_check;
 mod create_topics;
+mod delete_groups;
 mod delete_topics;
+mod describe_groups;
 mod find_coordinator;
+mod heartbeat;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod produce_legacy;
+mod sync_group;
 
 use bytes::Bytes;
 use ferrokafka_wire::messages::ApiKey;
@@ -20,9 +31,19 @@ pub(crate) fn apis() -> Vec<Api> {
     vec![
         Api::of::<api_versions::ApiVersions>(),
         Api::of::<create_topics::CreateTopics>(),
+        Api::of::<delete_groups::DeleteGroups>(),
         Api::of::<delete_topics::DeleteTopics>(),
+        Api::of::<describe_groups::DescribeGroups>(),
         Api::of::<find_coordinator::FindCoordinator>(),
+        Api::of::<heartbeat::Heartbeat>(),
+        Api::of::<join_group::JoinGroup>(),
+        Api::of::<leave_group::LeaveGroup>(),
+        Api::of::<list_groups::ListGroups>(),
         Api::of::<metadata::Metadata>(),
+        Api::of::<offset_commit::OffsetCommit>(),
+        Api::of::<offset_delete::OffsetDelete>(),
+        Api::of::<offset_fetch::OffsetFetch>(),
+        Api::of::<sync_group::SyncGroup>(),
     ]
 }
 

@@ -31,6 +31,7 @@ mod dispatch;
 mod error;
 mod group;
 mod handlers;
+mod journal;
 mod server;
 mod testkit;
 mod topic;

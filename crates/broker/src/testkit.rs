@@ -235,6 +235,12 @@ impl TestBroker {
             .move_coordinator(CoordinatorKind::Group, group_id, node);
     }
 
+    /// Ends a group member's session at once, as if its heartbeats had stopped for long enough; false
+    /// if there is no such member.
+    pub async fn expire_session(&self, group_id: &str, member_id: &str) -> bool {
+        self.broker.groups.expire_session(group_id, member_id).await
+    }
+
     /// Makes `node` lead a partition, under a new leader epoch.
     ///
     /// # Errors
