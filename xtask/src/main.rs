@@ -7,7 +7,9 @@ mod cargo;
 mod cross_kit;
 mod demo;
 mod dist;
+mod interop;
 mod no_c;
+mod server;
 mod test;
 mod tidy;
 
@@ -31,6 +33,8 @@ enum Command {
     Demo(demo::Args),
     /// Static binaries, proved to hold no C: tar.gz and sha256
     Dist(dist::Args),
+    /// Third-party clients against a broker
+    Interop(interop::Args),
     /// Everything that must hold before a change lands: format, tidy, no C, clippy, all tests and doctests
     Test,
     /// Compare ARCHITECTURE.md with the workspace, and check the layout rules
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         Command::CrossKit(args) => cross_kit::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Dist(args) => dist::run(&args),
+        Command::Interop(args) => interop::run(&args),
         Command::Test => test::run(),
         Command::Tidy => tidy::run(),
         Command::NoC(args) => no_c::run(&args),
