@@ -14,6 +14,17 @@ use crate::connections::Attempt;
 use crate::error::{Delivery, Disposition, Error, ErrorKind};
 use crate::route::{CoordinatorKind, Lane, NodeId, Route};
 
+/// How a call came to its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallTrace {
+    /// How many attempts it took.
+    pub attempts: u32,
+    /// An attempt before the last one may have reached its broker, so that the answer may speak of
+    /// what this very call did: a topic that "already exists", a group that is "not found".
+    pub maybe_done_before: bool,
+}
+
 /// One operation in progress.
 pub(crate) struct Call<'a> {
     client: &'a Client,
@@ -46,7 +57,7 @@ impl<'a> Call<'a> {
         mut self,
         build: impl Fn(i16) -> R + Send + Sync,
         check: impl Fn(&R::Response) -> ErrorCode + Send + Sync,
-    ) -> Result<R::Response, Error>
+    ) -> Result<(R::Response, CallTrace), Error>
     where
         R: Request + Send + Sync,
         R::Response: Send + 'static,
@@ -55,7 +66,13 @@ impl<'a> Call<'a> {
         loop {
             let (node, error) = match self.node().await {
                 Ok(node) => match self.attempt(node, &build, &check).await {
-                    Ok(response) => return Ok(response),
+                    Ok(response) => {
+                        let trace = CallTrace {
+                            attempts: self.attempts,
+                            maybe_done_before: self.maybe_done,
+                        };
+                        return Ok((response, trace));
+                    }
                     Err(error) => (Some(node), error),
                 },
                 Err(error) => (None, error),

@@ -9,7 +9,7 @@ use ferrokafka_wire::protocol::Request;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::call::Call;
+use crate::call::{Call, CallTrace};
 use crate::cluster::Cluster;
 use crate::config::ClientConfig;
 use crate::connections::{Attempt, Connections};
@@ -164,6 +164,26 @@ impl Client {
         R: Request + Send + Sync,
         R::Response: Send + 'static,
     {
+        let answer = self.call_traced(route, lane, deadline, build, check).await;
+        answer.map(|(response, _)| response)
+    }
+
+    /// As [`Client::call`], and says how the answer came about.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn call_traced<R>(
+        &self,
+        route: Route<'_>,
+        lane: Lane,
+        deadline: Instant,
+        build: impl Fn(i16) -> R + Send + Sync,
+        check: impl Fn(&R::Response) -> ErrorCode + Send + Sync,
+    ) -> Result<(R::Response, CallTrace), Error>
+    where
+        R: Request + Send + Sync,
+        R::Response: Send + 'static,
+    {
         Call::new(self, route, lane, deadline)
             .run(build, check)
             .await
@@ -245,7 +265,7 @@ impl Client {
         if let Some(node) = self.0.coordinators.get(kind, key) {
             return Ok(node);
         }
-        let response = Call::new(self, Route::Any, Lane::Control, deadline)
+        let (response, _) = Call::new(self, Route::Any, Lane::Control, deadline)
             .run(
                 |version| coordinators::request(version, kind, key),
                 |response| match coordinators::code(response) {

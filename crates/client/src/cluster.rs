@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use ferrokafka_wire::ErrorCode;
-use ferrokafka_wire::messages::MetadataResponse;
-use ferrokafka_wire::messages::metadata_response::MetadataResponseTopic;
+use ferrokafka_wire::messages::metadata_response::{
+    MetadataResponsePartition, MetadataResponseTopic,
+};
+use ferrokafka_wire::messages::{BrokerId, MetadataResponse};
 use uuid::Uuid;
 
 use crate::route::NodeId;
@@ -179,6 +181,20 @@ impl Cluster {
     }
 }
 
+impl From<&MetadataResponsePartition> for Partition {
+    fn from(partition: &MetadataResponsePartition) -> Self {
+        let ids = |nodes: &[BrokerId]| nodes.iter().map(|node| node.0).collect();
+        Self {
+            id: partition.partition_index,
+            leader: Some(partition.leader_id.0).filter(|id| *id >= 0),
+            leader_epoch: partition.leader_epoch,
+            replicas: ids(&partition.replica_nodes),
+            isr: ids(&partition.isr_nodes),
+            offline: ids(&partition.offline_replicas),
+        }
+    }
+}
+
 impl Topic {
     /// What an answer says, but for partitions of which a newer leader epoch is known: a broker that
     /// lags behind answers from old metadata.
@@ -189,18 +205,7 @@ impl Topic {
             .partitions
             .iter()
             .map(|partition| {
-                let seen = Partition {
-                    id: partition.partition_index,
-                    leader: Some(partition.leader_id.0).filter(|id| *id >= 0),
-                    leader_epoch: partition.leader_epoch,
-                    replicas: partition.replica_nodes.iter().map(|node| node.0).collect(),
-                    isr: partition.isr_nodes.iter().map(|node| node.0).collect(),
-                    offline: partition
-                        .offline_replicas
-                        .iter()
-                        .map(|node| node.0)
-                        .collect(),
-                };
+                let seen = Partition::from(partition);
                 match known.and_then(|known| known.partition(seen.id)) {
                     Some(newer)
                         if newer.leader_epoch > seen.leader_epoch && seen.leader_epoch >= 0 =>

@@ -47,6 +47,7 @@ mod task;
 mod topic_partition;
 
 pub use backoff::Backoff;
+pub use call::CallTrace;
 pub use client::Client;
 pub use cluster::{Broker, Cluster, Partition, Topic};
 pub use config::{AddressMap, ClientConfig};
