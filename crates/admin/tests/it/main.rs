@@ -1,0 +1,4 @@
+//! The admin client against the embedded broker.
+
+#[cfg(test)]
+mod topics;
