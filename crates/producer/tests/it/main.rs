@@ -1,0 +1,8 @@
+//! The producer against a scripted cluster in memory, where time can be paused, and against the embedded
+//! broker over TCP.
+
+mod backpressure;
+mod batching;
+mod fake;
+mod faults;
+mod shutdown;
