@@ -19,9 +19,9 @@
 //! let config = ProducerConfig::new().linger(Duration::from_millis(10));
 //! let producer = Producer::connect(ClientConfig::new("127.0.0.1:9092"), config).await?;
 //! for n in 0..1_000 {
-//!     let _ = producer
-//!         .send(ProducerRecord::new("orders").key(format!("customer-{}", n % 10)).value("…"))
-//!         .await?;
+//!     let record = ProducerRecord::new("orders").key(format!("customer-{}", n % 10)).value("…");
+//!     // Not interested in this one's offset: `flush` and `close` tell of failures as well.
+//!     drop(producer.send(record).await?);
 //! }
 //! producer.close(Duration::from_secs(10)).await?;
 //! # Ok(())

@@ -32,14 +32,14 @@ pub(crate) struct Sender {
 }
 
 /// Fails what is left if the sender ends in a way nobody planned, so that nobody waits for ever.
-struct FailOnDrop(Arc<Shared>);
+struct FailOnDrop(Option<Arc<Shared>>);
 
 impl Drop for FailOnDrop {
     fn drop(&mut self) {
-        self.0.fail(&Error::new(
-            ErrorKind::Closed,
-            "the producer's sender has ended",
-        ));
+        if let Some(shared) = self.0.take() {
+            let error = Error::new(ErrorKind::Closed, "the producer's sender has ended");
+            shared.fail(&error);
+        }
     }
 }
 
@@ -61,7 +61,7 @@ impl Sender {
 
     /// Runs until `stop` changes or its other end is gone.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let _fail_on_drop = FailOnDrop(Arc::clone(&self.shared));
+        let mut fail_on_drop = FailOnDrop(Some(Arc::clone(&self.shared)));
         let mut cluster_open = true;
         loop {
             self.start_sinks();
@@ -95,6 +95,8 @@ impl Sender {
             }
         }
         self.sinks.shutdown().await;
+        // Whoever stopped it sees to what is left.
+        fail_on_drop.0 = None;
     }
 
     fn start_sinks(&mut self) {

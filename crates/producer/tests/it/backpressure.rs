@@ -45,7 +45,7 @@ async fn buffer_memory_is_a_bound() {
     // A stream of senders gets through once the broker answers, and never more than fits is held.
     let stream = async {
         for _ in 0..200 {
-            let _ = producer.send(record()).await.unwrap();
+            drop(producer.send(record()).await.unwrap());
             assert!(producer.metrics().buffer_bytes_used <= BUFFER as u64);
         }
     };
@@ -102,7 +102,7 @@ async fn lingering_batches_make_room_for_those_who_wait() {
     let producer = cluster.producer(config).await;
     fill(&producer).await;
     let started = Instant::now();
-    let _ = producer.send(record()).await.unwrap();
+    drop(producer.send(record()).await.unwrap());
     assert!(
         started.elapsed() < Duration::from_secs(1),
         "{:?}",

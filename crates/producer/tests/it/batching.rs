@@ -66,7 +66,7 @@ async fn one_request_carries_every_partition_of_a_broker() {
     let cluster = FakeCluster::new(2).topic("t", 8);
     let producer = cluster.producer(patient()).await;
     for partition in 0..8 {
-        let _ = producer.send(record(partition, "v")).await.unwrap();
+        drop(producer.send(record(partition, "v")).await.unwrap());
     }
     producer.flush().await.unwrap();
     let mut requests = cluster.produced();
@@ -133,7 +133,7 @@ async fn every_codec_keeps_content_and_order() {
         let producer = cluster.producer(config).await;
         let values: Vec<String> = (0..500).map(|n| format!("{n:0>200}")).collect();
         for value in &values {
-            let _ = producer.send(record(0, value.clone())).await.unwrap();
+            drop(producer.send(record(0, value.clone())).await.unwrap());
         }
         producer.flush().await.unwrap();
         assert_eq!(cluster.values("t", 0), values, "{compression:?}");
@@ -171,7 +171,7 @@ async fn the_callback_hears_of_every_batch_once() {
     });
     let producer = cluster.producer(config).await;
     for n in 0..7 {
-        let _ = producer.send(record(0, n.to_string())).await.unwrap();
+        drop(producer.send(record(0, n.to_string())).await.unwrap());
     }
     producer.flush().await.unwrap();
     assert_eq!(hearing.recv().await, Some((7, true)));
@@ -188,7 +188,7 @@ async fn keys_go_to_their_partition_and_keep_their_order() {
         let record = ProducerRecord::new("t")
             .key(format!("key-{}", n % 17))
             .value(n.to_string());
-        let _ = producer.send(record).await.unwrap();
+        drop(producer.send(record).await.unwrap());
         if n % 7 == 0 {
             tokio::task::yield_now().await;
         }

@@ -54,13 +54,16 @@ pub(crate) struct Stored {
     pub(crate) value: Bytes,
 }
 
+/// First sequence, records, offset of a batch.
+type Known = (i32, i32, i64);
+
 #[derive(Default)]
 struct Partition {
     leader: NodeId,
     leader_epoch: i32,
     log: Vec<Stored>,
-    /// By producer id: epoch, and the last five batches as first sequence, records, offset.
-    producers: HashMap<i64, (i16, VecDeque<(i32, i32, i64)>)>,
+    /// By producer id: its epoch and its last five batches.
+    producers: HashMap<i64, (i16, VecDeque<Known>)>,
 }
 
 #[derive(Default)]
@@ -387,7 +390,12 @@ impl Partition {
 }
 
 impl Connector for FakeCluster {
-    fn dial<'a>(&'a self, _host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+    fn dial<'a>(
+        &'a self,
+        _host: &'a str,
+        port: u16,
+        _limit: Duration,
+    ) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
         Box::pin(async move {
             let node = NodeId::from(port - PORT_BASE);
             let (ours, theirs) = tokio::io::duplex(1 << 20);

@@ -86,7 +86,7 @@ async fn a_random_run_of_faults_neither_loses_nor_repeats_nor_reorders() {
         cluster.script((0..60).map(|_| faults[rng.usize(..faults.len())]));
         let producer = cluster.producer(small_batches()).await;
         for n in 0..100 {
-            let _ = producer.send(record(value(n))).await.unwrap();
+            drop(producer.send(record(value(n))).await.unwrap());
             if rng.u8(..8) == 0 {
                 cluster.move_leader("t", 0, rng.i32(1..=3));
                 tokio::time::sleep(Duration::from_millis(rng.u64(..400))).await;
@@ -105,7 +105,7 @@ async fn a_partition_follows_its_leader_and_keeps_its_order() {
         if n % 20 == 10 {
             cluster.move_leader("t", 0, 2 + n / 20 % 2);
         }
-        let _ = producer.send(record(value(n as usize))).await.unwrap();
+        drop(producer.send(record(value(n as usize))).await.unwrap());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     producer.flush().await.unwrap();

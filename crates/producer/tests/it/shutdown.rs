@@ -41,7 +41,7 @@ async fn close_sends_everything_and_refuses_the_rest() {
     let cluster = FakeCluster::new(1).topic("t", 1);
     let producer = cluster.producer(patient()).await;
     for n in 0..5 {
-        let _ = producer.send(record(n)).await.unwrap();
+        drop(producer.send(record(n)).await.unwrap());
     }
     producer.close(Duration::from_secs(10)).await.unwrap();
     assert_eq!(cluster.log("t", 0).len(), 5);
@@ -86,7 +86,7 @@ async fn close_wakes_those_who_wait_for_memory() {
         .max_request_size(2_000);
     let producer = cluster.producer(config).await;
     let record = || ProducerRecord::new("t").value(vec![0; 1_500]);
-    let _ = producer.send(record()).await.unwrap();
+    drop(producer.send(record()).await.unwrap());
     let (waiting, closed) = tokio::join!(producer.send(record()), async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         producer.close(Duration::from_secs(1)).await
