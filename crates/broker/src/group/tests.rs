@@ -3,6 +3,7 @@
 mod membership;
 mod offset_rules;
 mod rounds;
+mod shell;
 mod static_members;
 
 use std::collections::{BTreeMap, HashMap};

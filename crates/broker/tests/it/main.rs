@@ -1,5 +1,10 @@
 //! The broker as clients see it: frames over a socket, no client library.
 
 mod driver;
+mod group_member;
+mod group_nodes;
+mod group_offsets;
+mod group_rounds;
+mod group_versions;
 mod topics;
 mod versions;
