@@ -287,7 +287,7 @@ impl Consumer {
             }
         }
         self.shared.stop_fetching();
-        let closing = self.shared.clone().close(self.listener.take());
+        let closing = self.shared.clone().close(self.listener.take(), deadline);
         match timeout_at(deadline, closing).await {
             Ok(outcome) => result = result.and(outcome),
             Err(_) => result = result.and(Err(late("commit and leave"))),
@@ -351,21 +351,31 @@ async fn run_handoff(shared: Arc<Shared>, mut listener: Listener, handoff: Hando
             member_id,
             partitions,
         } => {
-            revoke(&shared, &mut listener, generation, member_id, partitions).await;
+            shared.commit_before_revoking().await;
+            give_back(
+                &shared,
+                &mut listener,
+                generation,
+                member_id,
+                partitions,
+                false,
+            )
+            .await;
         }
         Handoff::Lost {
             generation,
             member_id,
             partitions,
         } => {
-            // Nothing of them may be handed out any more, not even while the listener runs.
-            shared.remove(&partitions);
-            let mut ctx = context(&shared, generation, member_id);
-            listener.lost(&mut ctx, &partitions).await;
-            shared.emit(GroupEventKind::Lost {
+            give_back(
+                &shared,
+                &mut listener,
                 generation,
+                member_id,
                 partitions,
-            });
+                true,
+            )
+            .await;
         }
         Handoff::Apply {
             generation,
@@ -379,7 +389,16 @@ async fn run_handoff(shared: Arc<Shared>, mut listener: Listener, handoff: Hando
                 member_id: member_id.clone(),
             });
             if !revoked.is_empty() {
-                revoke(&shared, &mut listener, previous, member_id.clone(), revoked).await;
+                shared.commit_before_revoking().await;
+                give_back(
+                    &shared,
+                    &mut listener,
+                    previous,
+                    member_id.clone(),
+                    revoked,
+                    false,
+                )
+                .await;
             }
             shared.add(&added);
             shared.emit(GroupEventKind::Assigned {
@@ -394,21 +413,33 @@ async fn run_handoff(shared: Arc<Shared>, mut listener: Listener, handoff: Hando
     listener
 }
 
-pub(crate) async fn revoke(
+/// Runs `revoked` or `lost` and stops reading the partitions.
+pub(crate) async fn give_back(
     shared: &Arc<Shared>,
     listener: &mut Listener,
     generation: i32,
     member_id: Arc<str>,
     partitions: Vec<TopicPartition>,
+    lost: bool,
 ) {
-    shared.commit_before_revoking().await;
     let mut ctx = context(shared, generation, member_id);
-    listener.revoked(&mut ctx, &partitions).await;
-    shared.remove(&partitions);
-    shared.emit(GroupEventKind::Revoked {
-        generation,
-        partitions,
-    });
+    if lost {
+        // Another member may be past them: nothing of them counts any more, even while the
+        // listener runs.
+        shared.remove(&partitions);
+        listener.lost(&mut ctx, &partitions).await;
+        shared.emit(GroupEventKind::Lost {
+            generation,
+            partitions,
+        });
+    } else {
+        listener.revoked(&mut ctx, &partitions).await;
+        shared.remove(&partitions);
+        shared.emit(GroupEventKind::Revoked {
+            generation,
+            partitions,
+        });
+    }
 }
 
 fn context(

@@ -23,15 +23,19 @@
 //! # }
 //! ```
 
-#![expect(dead_code, reason = "the tasks that drive the state machine follow")]
-
 mod assignor;
+mod chunk;
+mod committer;
 mod config;
 mod consumer;
 mod events;
+mod fetcher;
 mod listener;
+mod member;
 mod membership;
 mod offsets;
+mod partitions;
+mod positions;
 mod record;
 mod shared;
 

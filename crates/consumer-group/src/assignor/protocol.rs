@@ -135,7 +135,7 @@ pub(crate) fn decode_assignment(bytes: Bytes) -> Result<Vec<TopicPartition>, Pro
     Ok(partitions)
 }
 
-fn str_bytes(text: &str) -> StrBytes {
+pub(crate) fn str_bytes(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
