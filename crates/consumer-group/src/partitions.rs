@@ -318,7 +318,7 @@ impl Partitions {
         now: Instant,
         error: Error,
     ) {
-        let backoff = self.settings.backoff.clone();
+        let backoff = self.settings.backoff;
         let Some(slot) = self.current_slot(tp, epoch) else {
             return;
         };
@@ -401,7 +401,7 @@ impl Partitions {
     /// Takes in what a fetch brought for `item`. An answer to a question that a seek or a rebalance
     /// made obsolete changes nothing.
     pub(crate) fn fetched(&mut self, item: &FetchItem, now: Instant, answer: Fetched) -> Effect {
-        let backoff = self.settings.backoff.clone();
+        let backoff = self.settings.backoff;
         let (read_committed, check_crcs) = (self.settings.read_committed, self.settings.check_crcs);
         let reset = self.settings.reset;
         let Some(slot) = self.current_slot(&item.tp, item.epoch) else {
@@ -648,3 +648,7 @@ fn no_offset(tp: &TopicPartition) -> Error {
     .with_topic_partition(tp.clone())
     .with_hint("set auto.offset.reset to earliest or latest, commit an offset, or seek")
 }
+
+#[cfg(test)]
+#[path = "partitions/tests.rs"]
+mod tests;

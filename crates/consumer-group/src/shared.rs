@@ -83,7 +83,7 @@ impl Shared {
                 read_committed: config.isolation_level == IsolationLevel::ReadCommitted,
                 fetch_bytes_max: config.fetch_max_bytes,
                 check_crcs: config.check_crcs,
-                backoff: backoff.clone(),
+                backoff,
             })),
             membership: Mutex::new(Membership::new(membership::Settings {
                 heartbeat_interval: config.heartbeat_interval,
