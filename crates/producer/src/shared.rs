@@ -45,6 +45,11 @@ impl Shared {
     pub(crate) fn carry_out(&self, effects: Effects) {
         if effects.released > 0 {
             self.memory.release(effects.released);
+            self.client.config().get_metrics().set(
+                "producer_buffer_used_bytes",
+                &[],
+                self.memory.used() as f64,
+            );
         }
         for finished in effects.finished {
             let records = u64::from(finished.records);
@@ -52,10 +57,14 @@ impl Shared {
                 Outcome::Acked { base_offset, .. } => (true, Ok(*base_offset)),
                 Outcome::Failed(error) => (false, Err(error.clone())),
             };
+            let metrics = self.client.config().get_metrics();
+            let labels = [("topic", &*finished.result.topic_partition().topic)];
             if acked {
+                metrics.add("producer_record_send_total", &labels, records);
                 add(&self.counters.records_acked, records);
                 add(&self.counters.batches_acked, 1);
             } else {
+                metrics.add("producer_record_error_total", &labels, records);
                 add(&self.counters.records_failed, records);
                 add(&self.counters.batches_failed, 1);
             }

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use ferrokafka_client::{Delivery, Error, ErrorKind, Lane, NodeId};
 use ferrokafka_wire::ErrorCode;
@@ -55,6 +56,7 @@ struct Sent {
 
 struct Answered {
     batches: Vec<Sent>,
+    latency: Duration,
     answer: Result<(i16, ProduceResponse), Error>,
 }
 
@@ -141,13 +143,20 @@ impl Sink {
             self.refused(refused);
         }
         let counters = &self.shared.counters;
+        let metrics = self.shared.client.config().get_metrics();
         for sent in &batches {
+            let labels = [("topic", &*sent.outgoing.topic_partition.topic)];
+            let bytes = sent.bytes().len();
+            metrics.observe("producer_batch_size_bytes", &labels, bytes as f64);
+            if sent.outgoing.attempt > 1 {
+                metrics.add("producer_batch_retry_total", &labels, 1);
+            }
             add(&counters.batches_sent, 1);
             add(
                 &counters.batches_retried,
                 u64::from(sent.outgoing.attempt > 1),
             );
-            add(&counters.bytes_sent, sent.bytes().len() as u64);
+            add(&counters.bytes_sent, bytes as u64);
         }
         let mut request: BoxFuture<'static, Answered> =
             Box::pin(request(Arc::clone(&self.shared), self.node, batches));
@@ -170,7 +179,16 @@ impl Sink {
     }
 
     fn answered(&self, answered: Answered) {
-        let Answered { batches, answer } = answered;
+        let Answered {
+            batches,
+            latency,
+            answer,
+        } = answered;
+        self.shared.client.config().get_metrics().observe(
+            "producer_request_latency_seconds",
+            &[("node", &self.node.to_string())],
+            latency.as_secs_f64(),
+        );
         add(&self.shared.counters.requests, 1);
         let mut effects = Effects::default();
         let now = Instant::now();
@@ -327,12 +345,13 @@ async fn request(shared: Arc<Shared>, node: NodeId, batches: Vec<Sent>) -> Answe
     let acks = shared.config.acks.code();
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     let topics = topics(&batches);
+    let begun = Instant::now();
     let answer = shared
         .client
         .request_max_version::<ProduceRequest>(
             node,
             Lane::Produce,
-            Instant::now() + timeout,
+            begun + timeout,
             PRODUCE_VERSION_MAX,
             |_version| {
                 ProduceRequest::default()
@@ -343,7 +362,11 @@ async fn request(shared: Arc<Shared>, node: NodeId, batches: Vec<Sent>) -> Answe
             },
         )
         .await;
-    Answered { batches, answer }
+    Answered {
+        batches,
+        latency: begun.elapsed(),
+        answer,
+    }
 }
 
 fn topics(batches: &[Sent]) -> Vec<TopicProduceData> {

@@ -42,6 +42,10 @@ pub(crate) enum Do {
     Disconnect,
     /// Every partition is refused.
     Refuse(ErrorCode),
+    /// Written, but every partition is answered as a repetition whose offset is forgotten.
+    ApplyAsRepeated,
+    /// The leader of every partition moves to this node first, and the refusal names it (KIP-951).
+    MoveTo(NodeId),
     /// Neither written nor answered, ever.
     Silence,
 }
@@ -301,9 +305,33 @@ impl FakeCluster {
                 self.apply(node, &request, None);
                 None
             }
+            Do::ApplyAsRepeated => {
+                self.apply(node, &request, None);
+                let code = ErrorCode::DuplicateSequenceNumber;
+                Some(self.apply(node, &request, Some(code)))
+            }
+            Do::MoveTo(leader) => Some(self.move_and_tell(leader, &request)),
             Do::Disconnect => None,
             Do::Silence => std::future::pending().await,
         }
+    }
+
+    fn move_and_tell(&self, leader: NodeId, request: &ProduceRequest) -> ProduceResponse {
+        for topic in &request.topic_data {
+            for data in &topic.partition_data {
+                self.move_leader(&topic.name, data.index as usize, leader);
+            }
+        }
+        let mut response = self.apply(leader, request, Some(ErrorCode::NotLeaderOrFollower));
+        for topic in &mut response.responses {
+            for row in &mut topic.partition_responses {
+                let epoch = self.0.state.lock().topics[topic.name.as_str()][row.index as usize]
+                    .leader_epoch;
+                row.current_leader.leader_id = BrokerId(leader);
+                row.current_leader.leader_epoch = epoch;
+            }
+        }
+        response
     }
 
     fn apply(

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use ferrokafka_client::{Delivery, ErrorKind};
-use ferrokafka_producer::{ProducerConfig, ProducerRecord};
+use ferrokafka_producer::{Acks, ProducerConfig, ProducerRecord};
 use ferrokafka_wire::ErrorCode;
 use tokio::time::Instant;
 
@@ -205,4 +205,41 @@ async fn a_partition_the_topic_does_not_have_is_an_error() {
     let error = producer.send(record("a").partition(2)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("2 partitions"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeated_batch_counts_as_acknowledged() {
+    let cluster = FakeCluster::new(1).topic("t", 1);
+    cluster.script([Do::ApplyAsRepeated]);
+    let producer = cluster.producer(at_once()).await;
+    let metadata = producer.send(record("a")).await.unwrap().await.unwrap();
+    assert_eq!(metadata.offset, -1, "the broker has forgotten it");
+    let metadata = producer.send(record("b")).await.unwrap().await.unwrap();
+    assert_eq!(metadata.offset, 1);
+    assert_eq!(cluster.values("t", 0), ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_names_the_new_leader_costs_no_wait() {
+    let cluster = FakeCluster::new(3).topic("t", 1);
+    cluster.script([Do::MoveTo(3)]);
+    let producer = cluster.producer(at_once()).await;
+    producer.partitions_for("t").await.unwrap();
+    let started = Instant::now();
+    producer.send(record("a")).await.unwrap().await.unwrap();
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    assert_eq!(cluster.values("t", 0), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_without_idempotence_works_too() {
+    let cluster = FakeCluster::new(1).topic("t", 1);
+    let config = small_batches().idempotence(false).acks(Acks::Leader);
+    let producer = cluster.producer(config).await;
+    for n in 0..10 {
+        drop(producer.send(record(value(n))).await.unwrap());
+    }
+    producer.flush().await.unwrap();
+    assert_eq!(cluster.values("t", 0), values(10));
+    assert!(cluster.log("t", 0).iter().all(|s| s.epoch == -1));
 }
