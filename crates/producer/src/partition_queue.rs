@@ -77,6 +77,8 @@ pub(crate) struct Appended {
     pub(crate) index: u32,
     /// The sink has something new to look at: a batch was opened, or one is full.
     pub(crate) wake: bool,
+    /// There is no leader to send it to: metadata must be asked for.
+    pub(crate) leader_missing: bool,
 }
 
 /// What a queue waits for.
@@ -279,6 +281,7 @@ impl PartitionQueue {
             result,
             index,
             wake,
+            leader_missing: self.leader.is_none(),
         })
     }
 

@@ -325,12 +325,20 @@ impl Producer {
         timestamp: i64,
         bytes: usize,
     ) -> Result<Delivery, Refused> {
-        let Appended { result, index, .. } = self.inner.shared.accumulator.lock().append(
-            record,
-            timestamp,
-            bytes,
-            Instant::now(),
-        )?;
+        let shared = &self.inner.shared;
+        let appended = shared
+            .accumulator
+            .lock()
+            .append(record, timestamp, bytes, Instant::now());
+        let Appended {
+            result,
+            index,
+            wake,
+            leader_missing,
+        } = appended?;
+        if wake && leader_missing {
+            shared.sender_wake.notify_one();
+        }
         Ok(Delivery::new(result, index, timestamp))
     }
 

@@ -142,6 +142,10 @@ impl Sink {
         if !refused.is_empty() {
             self.refused(refused);
         }
+        if batches.is_empty() {
+            self.shared.accumulator.lock().request_done(self.node);
+            return;
+        }
         let counters = &self.shared.counters;
         let metrics = self.shared.client.config().get_metrics();
         for sent in &batches {

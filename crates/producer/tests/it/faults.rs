@@ -199,6 +199,27 @@ async fn a_topic_created_while_send_waits_is_found() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_partition_without_a_leader_is_asked_about_until_it_has_one() {
+    let cluster = FakeCluster::new(3).topic("t", 1);
+    cluster.move_leader("t", 0, -1);
+    let producer = cluster.producer(at_once()).await;
+    producer.partitions_for("t").await.unwrap();
+    // Long enough for everything to have come to rest before the record comes.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let delivery = producer.send(record("a")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(delivery.try_result().is_none());
+    cluster.move_leader("t", 0, 2);
+    let started = Instant::now();
+    delivery.await.unwrap();
+    assert!(
+        started.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_partition_the_topic_does_not_have_is_an_error() {
     let cluster = FakeCluster::new(1).topic("t", 2);
     let producer = cluster.producer(ProducerConfig::new()).await;
