@@ -4,6 +4,8 @@
 //! across an `.await`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use ferrokafka_wire::ErrorCode;
@@ -15,15 +17,16 @@ use crate::config::{self, BrokerConfig};
 use crate::dispatch::Dispatch;
 use crate::group::{GroupConfig, GroupCoordinator};
 use crate::handlers;
-use crate::journal::Journal;
+use crate::journal::{Durability, Journal};
+use crate::partition::{Leadership, Partition};
+use crate::placement::{self, java_hash};
+use crate::state::{PartitionState, State, TopicState};
+use crate::storage::{DiskStorage, Log, LogSettings, MemoryStorage, Storage};
 use crate::testkit::faults::Faults;
-use crate::topic::{Leadership, Partition, Settings, Topic, Topics, name_error, names_collide};
+use crate::topic::{Settings, Topic, Topics, name_error, names_collide};
 
 /// A node's number, from 1.
 pub type NodeId = i32;
-
-/// Most partitions of one topic; a hostile count must not be able to fill memory.
-const PARTITIONS_MAX: i32 = 10_000;
 
 /// A node as clients see it.
 #[derive(Debug, Clone)]
@@ -54,6 +57,15 @@ pub(crate) struct NewTopic {
     pub(crate) configs: BTreeMap<String, String>,
 }
 
+/// A topic as it was created, or would be.
+#[derive(Debug, Clone)]
+pub(crate) struct Created {
+    pub(crate) id: Uuid,
+    pub(crate) partitions: i32,
+    pub(crate) replication_factor: i16,
+    pub(crate) settings: Settings,
+}
+
 /// An error code with the message a client shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
@@ -70,15 +82,32 @@ impl Refusal {
     }
 }
 
+/// Ids handed out, and up to where they are remembered as handed out.
+#[derive(Debug)]
+struct ProducerIds {
+    next: i64,
+    reserved: i64,
+}
+
+/// File whose presence says that the last stop was orderly, by Kafka's name for it.
+const CLEAN_STOP: &str = ".kafka_cleanshutdown";
+
+/// How many producer ids are reserved at once.
+const PRODUCER_ID_BLOCK: i64 = 1000;
+
 /// What every handler reaches.
 pub(crate) struct Broker {
     pub(crate) config: BrokerConfig,
+    pub(crate) clock: Clock,
     pub(crate) cluster_id: String,
+    pub(crate) storage: Arc<dyn Storage>,
     pub(crate) groups: GroupCoordinator,
     pub(crate) faults: Faults,
     /// Where ids that look random come from: one seed, the same ids.
     random: Mutex<fastrand::Rng>,
     dispatch: Dispatch,
+    state: State,
+    producer_ids: Mutex<ProducerIds>,
     nodes: RwLock<BTreeMap<NodeId, Node>>,
     topics: RwLock<Topics>,
     /// Keys whose coordinator a test moved.
@@ -86,26 +115,138 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    pub(crate) fn new(
+    /// Reads what is remembered in `data_dir`, or begins anew in memory. Topics come with
+    /// [`load`](Self::load), once the nodes are known.
+    pub(crate) fn open(
         config: BrokerConfig,
         clock: Clock,
-        cluster_id: String,
         seed: u64,
         faults: Faults,
-    ) -> Self {
-        let groups =
-            GroupCoordinator::new(GroupConfig::from(&config), clock, seed, Journal::memory());
-        Self {
+        data_dir: Option<&Path>,
+    ) -> io::Result<Self> {
+        let storage: Arc<dyn Storage> = match data_dir {
+            None => Arc::new(MemoryStorage::default()),
+            Some(directory) => Arc::new(DiskStorage::open(directory)?),
+        };
+        let state = State::open(data_dir)?;
+        let mut random = fastrand::Rng::with_seed(seed);
+        let cluster_id = match state.cluster_id()? {
+            Some(id) => id,
+            None => {
+                let id: String = std::iter::repeat_with(|| random.alphanumeric())
+                    .take(22)
+                    .collect();
+                state.set_cluster_id(&id)?;
+                id
+            }
+        };
+        let next = state.next_producer_id()?;
+        let groups = GroupCoordinator::new(
+            GroupConfig::from(&config),
+            clock,
+            seed,
+            group_journal(&config, data_dir)?,
+        );
+        Ok(Self {
             config,
+            clock,
             cluster_id,
+            storage,
             groups,
             faults,
-            random: Mutex::new(fastrand::Rng::with_seed(seed)),
+            random: Mutex::new(random),
             dispatch: Dispatch::new(handlers::apis()),
+            state,
+            producer_ids: Mutex::new(ProducerIds {
+                next,
+                reserved: next,
+            }),
             nodes: RwLock::default(),
             topics: RwLock::default(),
             moved_coordinators: Mutex::default(),
+        })
+    }
+
+    /// Opens the logs of the topics that are remembered. The logs are scanned
+    /// unless the last stop was orderly.
+    pub(crate) fn load(&self) -> io::Result<()> {
+        let clean = self.storage.list("")?.iter().any(|name| name == CLEAN_STOP);
+        self.storage.remove(CLEAN_STOP)?;
+        let remembered = self.state.topics()?;
+        let mut topics = self.topics.write();
+        for (id, topic, partition_states) in remembered {
+            let effective = config::topic_config(&self.config, &topic.configs)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            let settings = Settings {
+                overrides: topic.configs,
+                effective,
+            };
+            let leaderships: Vec<Leadership> = partition_states
+                .iter()
+                .map(|state| self.leadership_after(state))
+                .collect();
+            self.state.set_partitions(id, (0..).zip(&leaderships))?;
+            let mut partitions = Vec::with_capacity(leaderships.len());
+            for (index, leadership) in (0..).zip(leaderships) {
+                partitions.push(self.open_partition(
+                    &topic.name,
+                    index,
+                    leadership,
+                    &settings,
+                    clean,
+                )?);
+            }
+            topics.insert(Arc::new(Topic::new(&topic.name, id, settings, partitions)));
         }
+        Ok(())
+    }
+
+    /// Who leads after a start: the remembered leader if there is still such a node, under a new epoch.
+    fn leadership_after(&self, state: &PartitionState) -> Leadership {
+        let live = self.live_nodes();
+        let is_live = |id: &NodeId| live.iter().any(|node| node.id == *id);
+        let isr: Vec<NodeId> = state.replicas.iter().copied().filter(is_live).collect();
+        let leader = state.leader.filter(is_live).or(isr.first().copied());
+        Leadership {
+            leader,
+            leader_epoch: state.epoch + 1,
+            replicas: state.replicas.clone(),
+            isr,
+        }
+    }
+
+    fn open_partition(
+        &self,
+        topic: &str,
+        index: i32,
+        leadership: Leadership,
+        settings: &Settings,
+        clean: bool,
+    ) -> io::Result<Arc<Partition>> {
+        let directory = format!("{topic}-{index}");
+        let log_settings = LogSettings::from(&settings.effective);
+        let log = Log::open(
+            self.storage.clone(),
+            &directory,
+            log_settings,
+            clean,
+            self.clock.now_ms(),
+        )?;
+        Ok(Arc::new(Partition::new(topic, index, leadership, log)))
+    }
+
+    /// An id no producer has had before.
+    pub(crate) fn new_producer_id(&self) -> io::Result<i64> {
+        let mut ids = self.producer_ids.lock();
+        if ids.next == ids.reserved {
+            // In blocks, so that not every producer costs a write; a restart skips the rest of one.
+            let reserved = ids.next + PRODUCER_ID_BLOCK;
+            self.state.set_next_producer_id(reserved)?;
+            ids.reserved = reserved;
+        }
+        let id = ids.next;
+        ids.next += 1;
+        Ok(id)
     }
 
     fn new_uuid(&self) -> Uuid {
@@ -223,16 +364,17 @@ impl Broker {
         self.topics.read().iter().cloned().collect()
     }
 
-    /// Creates a topic, or only says whether it could be.
+    /// Creates a topic, or only says whether it could be and what it would be.
     pub(crate) fn create_topic(
         &self,
         new: &NewTopic,
         validate_only: bool,
-    ) -> Result<Arc<Topic>, Refusal> {
+    ) -> Result<Created, Refusal> {
         if let Some(reason) = name_error(&new.name) {
             return Err(Refusal::new(ErrorCode::InvalidTopicException, reason));
         }
-        let assignments = self.assign(new)?;
+        let node_ids: Vec<NodeId> = self.nodes.read().keys().copied().collect();
+        let assignments = placement::assign(new, &node_ids, &self.config)?;
         let effective = config::topic_config(&self.config, &new.configs)
             .map_err(|error| invalid_topic_config(&error))?;
         let settings = Settings {
@@ -258,146 +400,211 @@ impl Broker {
                 ),
             ));
         }
-        let partitions = (0..)
-            .zip(assignments)
-            .map(|(index, replicas)| Arc::new(self.new_partition(index, replicas)));
-        let topic = Arc::new(Topic::new(
-            &new.name,
-            self.new_uuid(),
-            settings,
-            partitions.collect(),
-        ));
-        if !validate_only {
-            topics.insert(topic.clone());
+        let mut created = Created {
+            id: Uuid::nil(),
+            partitions: i32::try_from(assignments.len()).unwrap_or(i32::MAX),
+            replication_factor: assignments.first().map_or(0, |replicas| {
+                i16::try_from(replicas.len()).unwrap_or(i16::MAX)
+            }),
+            settings: settings.clone(),
+        };
+        if validate_only {
+            return Ok(created);
         }
-        Ok(topic)
+        let id = self.new_uuid();
+        let leaderships: Vec<Leadership> = assignments
+            .into_iter()
+            .map(|replicas| self.new_leadership(replicas))
+            .collect();
+        let partitions = self
+            .open_partitions(&new.name, 0, &leaderships, &settings)
+            .map_err(|error| storage_refusal(&error))?;
+        let state = TopicState {
+            name: new.name.clone(),
+            configs: settings.overrides.clone(),
+        };
+        self.state
+            .create_topic(id, &state, &leaderships)
+            .map_err(|error| storage_refusal(&error))?;
+        topics.insert(Arc::new(Topic::new(&new.name, id, settings, partitions)));
+        created.id = id;
+        Ok(created)
     }
 
-    fn new_partition(&self, index: i32, replicas: Vec<NodeId>) -> Partition {
+    /// Opens new partitions, throwing away what a deleted topic of the same name may have left.
+    fn open_partitions(
+        &self,
+        topic: &str,
+        first: i32,
+        leaderships: &[Leadership],
+        settings: &Settings,
+    ) -> io::Result<Vec<Arc<Partition>>> {
+        let mut partitions = Vec::with_capacity(leaderships.len());
+        for (index, leadership) in (first..).zip(leaderships) {
+            self.storage.remove_directory(&format!("{topic}-{index}"))?;
+            partitions.push(self.open_partition(
+                topic,
+                index,
+                leadership.clone(),
+                settings,
+                true,
+            )?);
+        }
+        Ok(partitions)
+    }
+
+    fn new_leadership(&self, replicas: Vec<NodeId>) -> Leadership {
         let live = self.live_nodes();
         let isr: Vec<NodeId> = replicas
             .iter()
             .copied()
             .filter(|id| live.iter().any(|node| node.id == *id))
             .collect();
-        Partition::new(
-            index,
-            Leadership {
-                leader: isr.first().copied(),
-                leader_epoch: 0,
-                replicas,
-                isr,
-            },
-        )
+        Leadership {
+            leader: isr.first().copied(),
+            leader_epoch: 0,
+            replicas,
+            isr,
+        }
+    }
+
+    /// Adds partitions to a topic, up to `count` in all.
+    pub(crate) fn add_partitions(
+        &self,
+        name: &str,
+        count: i32,
+        assignments: Option<Vec<Vec<NodeId>>>,
+        validate_only: bool,
+    ) -> Result<(), Refusal> {
+        // Serialises with other changes of this topic.
+        let topics = self.topics.write();
+        let topic = topics.get(name).ok_or_else(unknown_topic)?;
+        let present = topic.partition_count();
+        let node_ids: Vec<NodeId> = self.nodes.read().keys().copied().collect();
+        let factor = topic
+            .partition(0)
+            .map_or(1, |partition| partition.leadership().replicas.len());
+        let replicas = placement::extend(name, present, count, factor, assignments, &node_ids)?;
+        if validate_only {
+            return Ok(());
+        }
+        let leaderships: Vec<Leadership> = replicas
+            .into_iter()
+            .map(|replicas| self.new_leadership(replicas))
+            .collect();
+        let added = self
+            .open_partitions(name, present, &leaderships, &topic.settings())
+            .map_err(|error| storage_refusal(&error))?;
+        self.state
+            .set_partitions(topic.id, (present..).zip(&leaderships))
+            .map_err(|error| storage_refusal(&error))?;
+        topic.partitions.write().extend(added);
+        Ok(())
+    }
+
+    /// Replaces a topic's own settings, or only says whether that could be done.
+    pub(crate) fn configure_topic(
+        &self,
+        name: &str,
+        overrides: BTreeMap<String, String>,
+        validate_only: bool,
+    ) -> Result<(), Refusal> {
+        let effective = config::topic_config(&self.config, &overrides)
+            .map_err(|error| invalid_topic_config(&error))?;
+        let topics = self.topics.write();
+        let topic = topics.get(name).ok_or_else(unknown_topic)?;
+        if !validate_only {
+            self.state
+                .set_topic(
+                    topic.id,
+                    &TopicState {
+                        name: name.to_owned(),
+                        configs: overrides.clone(),
+                    },
+                )
+                .map_err(|error| storage_refusal(&error))?;
+            topic.configure(Settings {
+                overrides,
+                effective,
+            });
+        }
+        Ok(())
+    }
+
+    /// Changes who leads a partition.
+    pub(crate) fn lead(
+        &self,
+        topic: &Topic,
+        partition: &Partition,
+        change: impl FnOnce(&mut Leadership),
+    ) {
+        if !partition.lead(change) {
+            return;
+        }
+        if let Err(error) = self
+            .state
+            .set_partitions(topic.id, [(partition.index, &partition.leadership())])
+        {
+            tracing::error!(partition = partition.name, %error, "a change of leader could not be remembered");
+        }
     }
 
     /// Removes a topic and everything kept for it.
     pub(crate) fn delete_topic(&self, name: &str) -> Result<Arc<Topic>, Refusal> {
-        let removed = self.topics.write().remove(name);
-        let topic = removed.ok_or_else(|| {
-            Refusal::new(
-                ErrorCode::UnknownTopicOrPartition,
-                ErrorCode::UnknownTopicOrPartition.message(),
-            )
-        })?;
+        let topic = {
+            let mut topics = self.topics.write();
+            let id = topics.get(name).ok_or_else(unknown_topic)?.id;
+            self.state
+                .delete_topic(id)
+                .map_err(|error| storage_refusal(&error))?;
+            topics.remove(name).ok_or_else(unknown_topic)?
+        };
+        for partition in topic.partitions.read().iter() {
+            // Not led by anyone: requests that still hold the partition are refused from here on.
+            partition.lead(|leadership| leadership.leader = None);
+            let directory = partition.log.lock().directory().to_owned();
+            if let Err(error) = self.storage.remove_directory(&directory) {
+                tracing::warn!(directory, %error, "files of a deleted topic stay behind");
+            }
+        }
         self.groups.topic_deleted(name);
         Ok(topic)
     }
 
-    /// Replicas of every partition of a new topic.
-    fn assign(&self, new: &NewTopic) -> Result<Vec<Vec<NodeId>>, Refusal> {
-        let nodes: Vec<NodeId> = self.nodes.read().keys().copied().collect();
-        if !new.assignments.is_empty() {
-            return manual_assignment(new, &nodes);
+    /// Forces every log to the device and writes what lets the next start skip the scan.
+    pub(crate) fn close(&self) -> io::Result<()> {
+        for topic in self.topics() {
+            for partition in topic.partitions.read().iter() {
+                partition.log.lock().close()?;
+            }
         }
-        let partitions = new.partitions.unwrap_or(self.config.num_partitions);
-        if partitions <= 0 {
-            return Err(Refusal::new(
-                ErrorCode::InvalidPartitions,
-                "Number of partitions was set to an invalid non-positive value.",
-            ));
-        }
-        if partitions > PARTITIONS_MAX {
-            return Err(Refusal::new(
-                ErrorCode::InvalidPartitions,
-                format!("This broker serves at most {PARTITIONS_MAX} partitions of a topic."),
-            ));
-        }
-        let available = i32::try_from(nodes.len()).unwrap_or(i32::MAX);
-        let wanted = match new.replication_factor {
-            Some(factor) => i32::from(factor),
-            None => self
-                .config
-                .default_replication_factor
-                .unwrap_or(available.min(3)),
-        };
-        if wanted <= 0 {
-            return Err(Refusal::new(
-                ErrorCode::InvalidReplicationFactor,
-                "Replication factor must be larger than 0, or -1 to use the default value.",
-            ));
-        }
-        if wanted > available {
-            return Err(Refusal::new(
-                ErrorCode::InvalidReplicationFactor,
-                format!(
-                    "Unable to replicate the partition {wanted} time(s): The target replication factor of {wanted} \
-                     cannot be reached because only {available} broker(s) are registered."
-                ),
-            ));
-        }
-        // Leaders go round, starting at a place that depends on the name, so that the first
-        // partitions of many small topics do not all land on node 1, and two runs agree.
-        let start = usize::try_from(java_hash(&new.name) & 0x7fff_ffff).unwrap_or(0);
-        Ok((0..usize::try_from(partitions).unwrap_or(0))
-            .map(|partition| {
-                (0..usize::try_from(wanted).unwrap_or(0))
-                    .map(|replica| nodes[(start + partition + replica) % nodes.len()])
-                    .collect()
-            })
-            .collect())
+        self.storage.open(CLEAN_STOP).map(|_| ())
     }
 }
 
-fn manual_assignment(new: &NewTopic, nodes: &[NodeId]) -> Result<Vec<Vec<NodeId>>, Refusal> {
-    let invalid = |message: String| Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, message));
-    if new.partitions.is_some() || new.replication_factor.is_some() {
-        return Err(Refusal::new(
-            ErrorCode::InvalidRequest,
-            "A manual partition assignment was specified, but numPartitions or replicationFactor was not set to -1.",
-        ));
+/// Groups change often: how far a change has got when it is acknowledged follows the logs' setting.
+fn group_journal(config: &BrokerConfig, data_dir: Option<&Path>) -> io::Result<Journal> {
+    let durability = if config.log_flush_interval_messages == 1 {
+        Durability::Fsync
+    } else {
+        Durability::PageCache
+    };
+    match data_dir {
+        None => Ok(Journal::memory()),
+        Some(directory) => Journal::open(&directory.join("groups.journal"), durability),
     }
-    let mut factor = None;
-    for (expected, (partition, replicas)) in (0..).zip(&new.assignments) {
-        if *partition != expected {
-            return invalid(
-                "partitions should be a consecutive 0-based integer sequence".to_owned(),
-            );
-        }
-        if replicas.is_empty() {
-            return invalid(
-                "The manual partition assignment includes an empty replica list.".to_owned(),
-            );
-        }
-        if let Some(unknown) = replicas.iter().find(|id| !nodes.contains(id)) {
-            return invalid(format!(
-                "The manual partition assignment includes broker {unknown}, but no such broker is registered."
-            ));
-        }
-        if replicas
-            .iter()
-            .enumerate()
-            .any(|(i, id)| replicas[..i].contains(id))
-        {
-            return invalid(
-                "The manual partition assignment includes duplicate replicas.".to_owned(),
-            );
-        }
-        if *factor.get_or_insert(replicas.len()) != replicas.len() {
-            return invalid("The manual partition assignment includes partitions with different replica counts.".to_owned());
-        }
-    }
-    Ok(new.assignments.values().cloned().collect())
+}
+
+fn unknown_topic() -> Refusal {
+    let code = ErrorCode::UnknownTopicOrPartition;
+    Refusal::new(code, code.message())
+}
+
+fn storage_refusal(error: &io::Error) -> Refusal {
+    Refusal::new(
+        ErrorCode::KafkaStorageError,
+        format!("the broker's storage failed: {error}"),
+    )
 }
 
 fn invalid_topic_config(error: &config::ConfigError) -> Refusal {
@@ -406,11 +613,4 @@ fn invalid_topic_config(error: &config::ConfigError) -> Refusal {
         invalid @ config::ConfigError::Invalid { .. } => invalid.to_string(),
     };
     Refusal::new(ErrorCode::InvalidConfig, message)
-}
-
-/// Java's `String.hashCode`, by which Kafka places groups.
-fn java_hash(text: &str) -> i32 {
-    text.encode_utf16().fold(0i32, |hash, unit| {
-        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
-    })
 }

@@ -18,6 +18,8 @@ pub(crate) enum CodecError {
     UnknownApi(i16),
     #[error("{api:?} version {version} is not served")]
     UnsupportedVersion { api: ApiKey, version: i16 },
+    #[error("{0:?} failed and its client waits for no answer")]
+    Unanswered(ApiKey),
     #[error("{api:?} v{version} request does not decode: {reason}")]
     Request {
         api: ApiKey,

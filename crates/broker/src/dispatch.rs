@@ -65,6 +65,12 @@ pub(crate) trait Handler: 'static {
         let _ = request;
         true
     }
+
+    /// Whether the connection of a client that waits for no answer is to end after this one.
+    fn ends_silent_connection(response: &<Self::Request as Request>::Response) -> bool {
+        let _ = response;
+        false
+    }
 }
 
 /// What the test-kit wants done to an answer.
@@ -119,6 +125,8 @@ async fn call<H: Handler>(cx: Context, body: Bytes, alteration: Alteration) -> A
     }
     if expects_answer {
         codec::encode_body(api, version, &response).map(Some)
+    } else if H::ends_silent_connection(&response) {
+        Err(CodecError::Unanswered(api))
     } else {
         Ok(None)
     }

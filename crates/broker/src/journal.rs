@@ -31,7 +31,6 @@ const FRAME_HEAD_BYTES: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
     /// The operating system has the bytes.
-    #[cfg_attr(not(test), expect(dead_code, reason = "used with a data directory"))]
     PageCache,
     /// The disk has the bytes.
     Fsync,
@@ -72,7 +71,6 @@ impl Journal {
     ///
     /// # Errors
     /// When the file cannot be read, created or cut.
-    #[cfg_attr(not(test), expect(dead_code, reason = "used with a data directory"))]
     pub(crate) fn open(path: &Path, durability: Durability) -> io::Result<Self> {
         let mut journal = Self::memory();
         let mut file = OpenOptions::new()

@@ -32,7 +32,12 @@ mod error;
 mod group;
 mod handlers;
 mod journal;
+mod maintenance;
+mod partition;
+mod placement;
 mod server;
+mod state;
+mod storage;
 mod testkit;
 mod topic;
 

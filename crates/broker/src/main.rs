@@ -51,6 +51,9 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let mut builder = TestBroker::builder()
         .nodes(args.nodes)
         .listen(resolve(&args.listen)?);
+    if let Some(directory) = args.data_dir {
+        builder = builder.data_dir(directory);
+    }
     for pair in &args.config {
         let Some((key, value)) = pair.split_once('=') else {
             bail!("--config takes KEY=VALUE, not {pair:?}");

@@ -5,20 +5,24 @@ mod script;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ferrokafka_wire::messages::ApiKey;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, timeout_at};
 
 use crate::broker::{Broker, CoordinatorKind, NewTopic, Node, NodeId};
 use crate::clock::Clock;
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorKind};
+use crate::maintenance;
+use crate::partition::Partition;
 use crate::server::NodeServer;
 use crate::testkit::faults::Faults;
-use crate::topic::Partition;
+use crate::topic::Topic;
 pub use faults::Observed;
 pub use script::{Hold, On};
 
@@ -29,6 +33,7 @@ pub struct TestBrokerBuilder {
     topics: Vec<(String, i32)>,
     properties: Vec<(String, String)>,
     listen: SocketAddr,
+    data_dir: Option<PathBuf>,
     clock: Clock,
     seed: Option<u64>,
 }
@@ -37,6 +42,8 @@ pub struct TestBrokerBuilder {
 pub struct TestBroker {
     broker: Arc<Broker>,
     servers: Mutex<BTreeMap<NodeId, NodeServer>>,
+    /// Retention and compaction.
+    tasks: JoinSet<()>,
 }
 
 impl TestBrokerBuilder {
@@ -61,6 +68,12 @@ impl TestBrokerBuilder {
     /// Where node 1 listens; further nodes take the following ports, or free ones if the port is 0.
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = address;
+        self
+    }
+
+    /// Keeps logs and state in this directory instead of in memory, and finds them there again.
+    pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(directory.into());
         self
     }
 
@@ -92,14 +105,17 @@ impl TestBrokerBuilder {
                 format!("a broker needs at least one node, not {}", self.nodes),
             ));
         }
-        let cluster_id = "ferrokafka-embedded-00".to_owned();
-        let broker = Arc::new(Broker::new(
+        let location = self.data_dir.as_deref().unwrap_or(Path::new("memory"));
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
+        let broker = Broker::open(
             config,
             self.clock,
-            cluster_id,
-            self.seed.unwrap_or_else(|| fastrand::u64(..)),
+            seed,
             Faults::recording(),
-        ));
+            self.data_dir.as_deref(),
+        )
+        .map_err(|e| storage_error(location).with_source(e))?;
+        let broker = Arc::new(broker);
         let mut listeners = Vec::new();
         for id in 1..=self.nodes {
             let listener = bind(self.listen, id - 1).await?;
@@ -115,7 +131,13 @@ impl TestBrokerBuilder {
             });
             listeners.push((id, listener));
         }
+        broker
+            .load()
+            .map_err(|e| storage_error(location).with_source(e))?;
         for (name, partitions) in &self.topics {
+            if broker.topic(name).is_some() {
+                continue;
+            }
             let new = NewTopic {
                 name: name.clone(),
                 partitions: Some(*partitions),
@@ -134,9 +156,12 @@ impl TestBrokerBuilder {
                 .map_err(|e| listen_error(self.listen).with_source(e))?;
             servers.insert(id, server);
         }
+        let mut tasks = JoinSet::new();
+        tasks.spawn(maintenance::run(broker.clone()));
         Ok(TestBroker {
             broker,
             servers: Mutex::new(servers),
+            tasks,
         })
     }
 }
@@ -157,6 +182,13 @@ async fn bind(base: SocketAddr, offset: i32) -> Result<TcpListener, Error> {
         .map_err(|e| listen_error(address).with_source(e))
 }
 
+fn storage_error(location: &Path) -> Error {
+    Error::new(
+        ErrorKind::Storage,
+        format!("cannot use the data directory {}", location.display()),
+    )
+}
+
 fn listen_error(address: SocketAddr) -> Error {
     Error::new(ErrorKind::Listen, format!("cannot listen on {address}"))
 }
@@ -169,6 +201,7 @@ impl TestBroker {
             topics: Vec::new(),
             properties: Vec::new(),
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            data_dir: None,
             clock: Clock::System,
             seed: None,
         }
@@ -241,6 +274,19 @@ impl TestBroker {
         self.broker.groups.expire_session(group_id, member_id).await
     }
 
+    /// Removes what retention no longer keeps, now instead of at the next check.
+    pub async fn retain(&self) {
+        let broker = self.broker.clone();
+        // A panic in there has been printed, and what the test looks at next will be wrong.
+        let _ = spawn_blocking(move || maintenance::retain(&broker)).await;
+    }
+
+    /// Compacts the closed segments of every compacted topic, however little there is to gain.
+    pub async fn compact(&self) {
+        let broker = self.broker.clone();
+        let _ = spawn_blocking(move || maintenance::compact(&broker, true)).await;
+    }
+
     /// Makes `node` lead a partition, under a new leader epoch.
     ///
     /// # Errors
@@ -253,7 +299,8 @@ impl TestBroker {
                 format!("node {node} is not running"),
             ));
         }
-        self.partition(topic, partition)?.lead(|leadership| {
+        let (topic, partition) = self.partition(topic, partition)?;
+        self.broker.lead(&topic, &partition, |leadership| {
             // A test may put the leader anywhere: the new leader then counts as a replica.
             for replicas in [&mut leadership.replicas, &mut leadership.isr] {
                 if !replicas.contains(&node) {
@@ -270,21 +317,28 @@ impl TestBroker {
     /// # Errors
     /// There is no such topic or partition.
     pub fn bump_leader_epoch(&self, topic: &str, partition: i32) -> Result<(), Error> {
-        self.partition(topic, partition)?
-            .lead(|leadership| leadership.leader_epoch += 1);
+        let (topic, partition) = self.partition(topic, partition)?;
+        self.broker.lead(&topic, &partition, |leadership| {
+            leadership.leader_epoch += 1
+        });
         Ok(())
     }
 
-    fn partition(&self, topic: &str, partition: i32) -> Result<Arc<Partition>, Error> {
-        self.broker
+    fn partition(
+        &self,
+        topic: &str,
+        partition: i32,
+    ) -> Result<(Arc<Topic>, Arc<Partition>), Error> {
+        let found = self
+            .broker
             .topic(topic)
-            .and_then(|topic| topic.partition(partition))
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Unknown,
-                    format!("there is no partition {topic}-{partition}"),
-                )
-            })
+            .and_then(|topic| topic.partition(partition).map(|found| (topic, found)));
+        found.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unknown,
+                format!("there is no partition {topic}-{partition}"),
+            )
+        })
     }
 
     pub(crate) fn shared(&self) -> &Arc<Broker> {
@@ -292,11 +346,15 @@ impl TestBroker {
     }
 
     /// Stops listening, cuts every connection and waits until all tasks are gone.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
         let servers = std::mem::take(&mut *self.servers.lock());
         for server in servers.into_values() {
             tracing::debug!(address = %server.address(), "listener stops");
             server.stop().await;
+        }
+        if let Err(error) = self.broker.close() {
+            tracing::warn!(%error, "the stop was not orderly: the next start will scan the logs");
         }
     }
 }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use uuid::Uuid;
 
-use crate::broker::NodeId;
 use crate::config::TopicConfig;
+use crate::partition::Partition;
 
 /// One topic. Its partitions only grow; its settings are replaced as a whole.
 pub(crate) struct Topic {
@@ -22,25 +22,6 @@ pub(crate) struct Topic {
 pub(crate) struct Settings {
     pub(crate) overrides: BTreeMap<String, String>,
     pub(crate) effective: TopicConfig,
-}
-
-/// One partition: its place in the cluster, and its log.
-pub(crate) struct Partition {
-    pub(crate) index: i32,
-    leadership: Mutex<Leadership>,
-}
-
-/// Who serves a partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Leadership {
-    /// The serving node, if one of the replicas is alive.
-    pub(crate) leader: Option<NodeId>,
-    /// Grows with every change of leader.
-    pub(crate) leader_epoch: i32,
-    /// Nodes that would hold a copy, the preferred leader first.
-    pub(crate) replicas: Vec<NodeId>,
-    /// Replicas that are alive.
-    pub(crate) isr: Vec<NodeId>,
 }
 
 impl Topic {
@@ -58,6 +39,14 @@ impl Topic {
         }
     }
 
+    /// Replaces the settings; the partitions act on them from their next step on.
+    pub(crate) fn configure(&self, settings: Settings) {
+        for partition in self.partitions.read().iter() {
+            partition.log.lock().configure((&settings.effective).into());
+        }
+        *self.settings.write() = Arc::new(settings);
+    }
+
     pub(crate) fn settings(&self) -> Arc<Settings> {
         self.settings.read().clone()
     }
@@ -71,29 +60,6 @@ impl Topic {
 
     pub(crate) fn partition_count(&self) -> i32 {
         i32::try_from(self.partitions.read().len()).unwrap_or(i32::MAX)
-    }
-}
-
-impl Partition {
-    pub(crate) fn new(index: i32, leadership: Leadership) -> Self {
-        Self {
-            index,
-            leadership: Mutex::new(leadership),
-        }
-    }
-
-    pub(crate) fn leadership(&self) -> Leadership {
-        self.leadership.lock().clone()
-    }
-
-    /// Changes who leads; every change of leader gets a new epoch.
-    pub(crate) fn lead(&self, change: impl FnOnce(&mut Leadership)) {
-        let mut leadership = self.leadership.lock();
-        let before = leadership.leader;
-        change(&mut leadership);
-        if leadership.leader != before {
-            leadership.leader_epoch += 1;
-        }
     }
 }
 

@@ -15,9 +15,8 @@ use ferrokafka_wire::messages::create_topics_response::{
 use ferrokafka_wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
 
 use super::text;
-use crate::broker::{NewTopic, Refusal};
+use crate::broker::{Created, NewTopic, Refusal};
 use crate::dispatch::{Context, Handler};
-use crate::topic::Topic;
 
 pub(crate) struct CreateTopics;
 
@@ -44,7 +43,7 @@ impl Handler for CreateTopics {
                     .and_then(|new| cx.broker.create_topic(&new, request.validate_only))
             };
             match created {
-                Ok(created) => success(&cx, topic, &created, request.validate_only),
+                Ok(created) => success(&cx, topic, &created),
                 Err(refusal) => failure(&cx, topic, &refusal),
             }
         });
@@ -104,37 +103,34 @@ fn parse(cx: &Context, topic: &CreatableTopic) -> Result<NewTopic, Refusal> {
     })
 }
 
-fn success(
-    cx: &Context,
-    asked: &CreatableTopic,
-    topic: &Topic,
-    validate_only: bool,
-) -> CreatableTopicResult {
+fn success(cx: &Context, asked: &CreatableTopic, created: &Created) -> CreatableTopicResult {
     let mut result = CreatableTopicResult::default().with_name(asked.name.clone());
-    if cx.version >= 7 && !validate_only {
-        result.topic_id = topic.id;
+    if cx.version >= 7 {
+        result.topic_id = created.id;
     }
     if cx.version >= 5 {
-        let replicas = topic
-            .partition(0)
-            .map_or(0, |partition| partition.leadership().replicas.len());
-        result.num_partitions = topic.partition_count();
-        result.replication_factor = i16::try_from(replicas).unwrap_or(i16::MAX);
-        result.configs = Some(configs(topic));
+        result.num_partitions = created.partitions;
+        result.replication_factor = created.replication_factor;
+        result.configs = Some(configs(created));
     }
     result
 }
 
-fn configs(topic: &Topic) -> Vec<CreatableTopicConfigs> {
-    let settings = topic.settings();
+fn configs(created: &Created) -> Vec<CreatableTopicConfigs> {
     let one = |row: crate::config::Row| {
-        let overridden = settings.overrides.contains_key(row.key);
+        let overridden = created.settings.overrides.contains_key(row.key);
         CreatableTopicConfigs::default()
             .with_name(text(row.key))
             .with_value(row.value.map(text))
             .with_config_source(if overridden { 1 } else { 5 })
     };
-    settings.effective.rows().into_iter().map(one).collect()
+    created
+        .settings
+        .effective
+        .rows()
+        .into_iter()
+        .map(one)
+        .collect()
 }
 
 fn failure(cx: &Context, topic: &CreatableTopic, refusal: &Refusal) -> CreatableTopicResult {

@@ -18,7 +18,8 @@ use uuid::Uuid;
 use super::text;
 use crate::broker::{Broker, NewTopic, NodeId};
 use crate::dispatch::{Context, Handler};
-use crate::topic::{Partition, Topic, name_error};
+use crate::partition::Partition;
+use crate::topic::{Topic, name_error};
 
 /// READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS as bits.
 const TOPIC_OPERATIONS: i32 =
@@ -133,15 +134,14 @@ fn one(
         ..NewTopic::default()
     };
     match cx.broker.create_topic(&new, false) {
-        Ok(topic) => describe(cx, &topic),
-        // Another connection was faster.
-        Err(refusal) if refusal.code == ErrorCode::TopicAlreadyExists => {
-            cx.broker.topic(name).map_or_else(
-                || failed(cx, asked, refusal.code),
-                |topic| describe(cx, &topic),
-            )
+        // Or another connection was faster.
+        Err(refusal) if refusal.code != ErrorCode::TopicAlreadyExists => {
+            failed(cx, asked, refusal.code)
         }
-        Err(refusal) => failed(cx, asked, refusal.code),
+        _ => match cx.broker.topic(name) {
+            Some(topic) => describe(cx, &topic),
+            None => failed(cx, asked, ErrorCode::UnknownTopicOrPartition),
+        },
     }
 }
 
