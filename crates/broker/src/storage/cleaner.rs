@@ -317,7 +317,7 @@ fn encode(batch: &RawBatch, records: &[Record], horizon: Option<i64>) -> io::Res
         Some(newest) if create_time => newest,
         _ => batch.max_timestamp(),
     };
-    let mut attributes = batch.attributes() & !(COMPRESSION | DELETE_HORIZON) | codec.id() as i16;
+    let mut attributes = batch.attributes() & !(COMPRESSION | DELETE_HORIZON) | codec.id();
     if horizon.is_some() {
         attributes |= DELETE_HORIZON;
     }
