@@ -2,6 +2,7 @@
 
 #![no_main]
 
+use ferrokafka_fuzz as _;
 use ferrokafka_wire::compression::Compression;
 use libfuzzer_sys::fuzz_target;
 

@@ -3,6 +3,7 @@
 #![no_main]
 
 use bytes::Bytes;
+use ferrokafka_fuzz as _;
 use ferrokafka_wire::record::{ControlRecord, RawBatches};
 use libfuzzer_sys::fuzz_target;
 

@@ -3,6 +3,7 @@
 #![no_main]
 
 use bytes::Bytes;
+use ferrokafka_fuzz as _;
 use ferrokafka_wire::messages::{ApiKey, RequestKind};
 use ferrokafka_wire::{frame, layout};
 use libfuzzer_sys::fuzz_target;
@@ -17,5 +18,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     }
     let Ok(api) = ApiKey::try_from(key) else { return };
-    let _ = RequestKind::decode(api, &mut body, version);
+    if RequestKind::decode(api, &mut body, version).is_ok() {
+        assert!(body.is_empty(), "the walk and the decoder disagree about where the request ends");
+    }
 });

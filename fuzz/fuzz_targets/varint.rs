@@ -2,6 +2,7 @@
 
 #![no_main]
 
+use ferrokafka_fuzz as _;
 use ferrokafka_wire::varint;
 use libfuzzer_sys::fuzz_target;
 

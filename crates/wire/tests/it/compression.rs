@@ -186,3 +186,35 @@ fn names_and_ids() {
     let error = "lz5".parse::<Compression>().unwrap_err().to_string();
     assert!(error.contains("lz5") && error.contains("lz4"), "{error}");
 }
+
+#[test]
+fn zstd_window_and_content_size_are_not_believed() {
+    // A frame of one raw byte, whose header asks for a window of 120 MiB; and one that announces four gigabytes.
+    let window = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x87, 0x09, 0, 0, b'x'];
+    assert_eq!(Compression::Zstd.decompress(&window, 10).unwrap(), b"x");
+    let content_size = [
+        0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0, 0xff, 0x09, 0, 0, b'x',
+    ];
+    assert!(
+        Compression::Zstd
+            .decompress(&content_size, usize::MAX)
+            .is_err()
+    );
+}
+
+#[test]
+fn zstd_frames_that_are_joined_are_read_as_one() {
+    let mut joined = compressed(Compression::Zstd, b"first, ");
+    joined.extend(compressed(Compression::Zstd, b"second"));
+    assert_eq!(
+        Compression::Zstd.decompress(&joined, 13).unwrap(),
+        b"first, second"
+    );
+    assert_eq!(
+        Compression::Zstd
+            .decompress(&joined, 12)
+            .unwrap_err()
+            .kind(),
+        DecodeErrorKind::TooLarge
+    );
+}
