@@ -1,5 +1,8 @@
 //! Tables for one partition: what goes out, under which numbers, after which answers.
 
+use ferrokafka_client::ErrorKind;
+use ferrokafka_wire::ErrorCode;
+
 use super::*;
 
 mod model;

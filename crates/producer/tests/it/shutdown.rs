@@ -53,6 +53,23 @@ async fn close_sends_everything_and_refuses_the_rest() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn close_takes_no_record_while_it_drains() {
+    let cluster = FakeCluster::new(1).topic("t", 1);
+    cluster.close_gate();
+    let producer = cluster.producer(patient()).await;
+    drop(producer.send(record(0)).await.unwrap());
+    let (closed, refused) = tokio::join!(producer.close(Duration::from_secs(10)), async {
+        cluster.wait_for_requests(1).await;
+        let refused = producer.send(record(1)).await.map(drop);
+        cluster.open_gate();
+        refused
+    });
+    closed.unwrap();
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(cluster.log("t", 0).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn close_is_over_in_time_and_fails_what_is_left() {
     let cluster = FakeCluster::new(1).topic("t", 1);
     let producer = cluster.producer(patient().batch_size(1)).await;
