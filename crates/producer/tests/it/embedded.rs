@@ -61,7 +61,12 @@ async fn read(client: &Client, partition: i32) -> Vec<(Option<Bytes>, Bytes, i64
             .await
             .unwrap();
         let row = &response.responses[0].partitions[0];
-        assert_eq!(row.error_code, 0, "{}", ErrorCode::from_code(row.error_code));
+        assert_eq!(
+            row.error_code,
+            0,
+            "{}",
+            ErrorCode::from_code(row.error_code)
+        );
         let before = offset;
         for batch in RawBatches::new(row.records.clone().unwrap_or_default()) {
             let batch = batch.unwrap();

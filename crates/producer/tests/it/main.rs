@@ -5,6 +5,7 @@
 
 mod backpressure;
 mod batching;
+mod embedded;
 mod fake;
 mod faults;
 mod shutdown;
