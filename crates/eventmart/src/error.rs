@@ -108,3 +108,25 @@ impl std::error::Error for Error {
         self.source.as_deref().map(|source| source as _)
     }
 }
+
+impl From<ferrokafka::Error> for Error {
+    fn from(error: ferrokafka::Error) -> Self {
+        use ferrokafka::ErrorKind as Kafka;
+        let kind = match error.kind() {
+            Kafka::Timeout => ErrorKind::Timeout,
+            Kafka::Authentication | Kafka::Authorization => ErrorKind::Denied,
+            Kafka::Config => ErrorKind::Usage,
+            _ => ErrorKind::Broker,
+        };
+        let mut said = Self::new(kind, error.to_string());
+        said.fix = error.hint().map(str::to_owned);
+        said.source = std::error::Error::source(&error).map(|cause| cause.to_string().into());
+        said
+    }
+}
+
+impl From<crate::encoding::EncodingError> for Error {
+    fn from(error: crate::encoding::EncodingError) -> Self {
+        Self::new(ErrorKind::Broker, "an event cannot be encoded").because(error)
+    }
+}

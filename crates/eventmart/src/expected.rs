@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::event::{Event, Payload};
-use crate::generator::Generator;
+use crate::generator::{Generator, Session};
 use crate::money::Money;
+use crate::platform::Service;
 use crate::reaction::Reactions;
 use crate::topic::Topic;
 
@@ -32,18 +33,31 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// The story of that generator.
+    /// The whole story of that generator.
     pub fn of(generator: &Generator) -> Self {
-        let reactions = Reactions::new(generator.seed());
         let (users, products) = (generator.users(), generator.products());
+        let sessions = generator.sessions(&users, &products);
+        Self::up_to(generator, users, products, &sessions)
+    }
+
+    /// The story after those of its sign-ups and visits.
+    pub fn up_to(
+        generator: &Generator,
+        users: Vec<Event>,
+        products: Vec<Event>,
+        sessions: &[Session],
+    ) -> Self {
+        let reactions = Reactions::new(generator.seed());
         let updates = generator.updates(&users);
         let mut told = Self {
+            users,
+            products,
             updates,
             ..Self::default()
         };
-        for session in generator.sessions(&users, &products) {
-            told.views.extend(session.views);
-            told.orders.extend(session.order);
+        for session in sessions {
+            told.views.extend(session.views.iter().cloned());
+            told.orders.extend(session.order.iter().cloned());
         }
         for order in &told.orders {
             let payments = reactions.payment(order);
@@ -63,8 +77,6 @@ impl Expected {
             told.payments.extend(payments);
             told.order_outcomes.extend(outcomes);
         }
-        told.users = users;
-        told.products = products;
         let worth_a_message = told
             .users
             .iter()
@@ -75,6 +87,12 @@ impl Expected {
             .filter_map(|event| reactions.notification(event))
             .collect();
         told
+    }
+
+    /// Events that the group of `service` reads.
+    pub fn read_by(&self, service: Service) -> usize {
+        let counts = self.by_topic();
+        service.spec().reads.iter().map(|topic| counts[topic]).sum()
     }
 
     /// Events on each topic at the end.

@@ -105,12 +105,34 @@ impl Generator {
 
     /// The sign-ups: `user-registered` events.
     pub fn users(&self) -> Vec<Event> {
-        let mut chance = self.seed.stream("users");
         let spacing = (SIGN_UPS_FROM - VISITS_FROM) / (self.volume.users.max(1) as i64 + 1);
-        (0..self.volume.users)
+        self.sign_ups("users", 101, self.volume.users, SIGN_UPS_FROM, spacing)
+    }
+
+    /// More sign-ups, after the visits; numbered on from [`Self::users`].
+    pub fn late_users(&self, count: usize) -> Vec<Event> {
+        self.sign_ups(
+            "late users",
+            101 + self.volume.users,
+            count,
+            VISITS_UNTIL,
+            1_000,
+        )
+    }
+
+    fn sign_ups(
+        &self,
+        purpose: &str,
+        first: usize,
+        count: usize,
+        from: i64,
+        spacing: i64,
+    ) -> Vec<Event> {
+        let mut chance = self.seed.stream(purpose);
+        (0..count)
             .map(|at| {
-                let time = self.seed.before_start(SIGN_UPS_FROM - spacing * at as i64);
-                let user = profile(&mut chance, 101 + at);
+                let time = self.seed.before_start(from - spacing * at as i64);
+                let user = profile(&mut chance, first + at);
                 let user_id = user.user_id.clone();
                 self.begin(&mut chance, time, Service::User, Some(user_id), user)
             })

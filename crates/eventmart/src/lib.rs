@@ -17,6 +17,8 @@
 //! assert_eq!(&Json.decode("eventmart-products", &bytes).unwrap(), first);
 //! ```
 
+pub mod cluster;
+pub mod demo;
 pub mod encoding;
 pub mod error;
 pub mod event;
@@ -28,6 +30,7 @@ pub mod platform;
 pub mod reaction;
 pub mod scenario;
 pub mod seed;
+pub mod service;
 pub mod stock;
 pub mod topic;
 
