@@ -1,0 +1,98 @@
+//! `eventmart demo DAY`: starts the brokers, plays the day, and leaves nothing behind.
+
+use std::sync::Arc;
+
+use eventmart_core::cluster::{Cluster, ClusterChoice};
+use eventmart_core::demo::{self, Options};
+use eventmart_core::error::Result;
+
+use crate::args::{BrokerChoice, Day, DemoArgs};
+use crate::failure::Exit;
+use crate::interrupt::Interrupt;
+use crate::render;
+
+pub(crate) async fn run(args: DemoArgs, no_color: bool) -> Result<Exit> {
+    let mut interrupt = Interrupt::listen();
+    let choice = choice(&args);
+    if choice == ClusterChoice::Apache {
+        anstream::eprintln!("starting Apache Kafka … (the first time its jars are fetched)");
+    }
+    let Some(cluster) = interrupt
+        .or(Cluster::start(&choice, args.seed, &run_name()))
+        .await
+    else {
+        return Ok(Exit::Interrupted);
+    };
+    let cluster = cluster?;
+    let options = Options {
+        seed: args.seed,
+        fast: args.fast,
+        keep: args.keep,
+    };
+    let sink = render::renderer(args.json, no_color);
+    let played = interrupt
+        .or(demo::play(
+            day(args.day),
+            &cluster,
+            Arc::clone(&sink),
+            options,
+        ))
+        .await;
+    if args.keep && played.is_some() {
+        keep(&cluster, &mut interrupt).await;
+    } else if let Err(error) = interrupt.or_exit(demo::clean_up(&cluster)).await {
+        anstream::eprintln!(
+            "topics and groups named {}… may be left: {error}",
+            cluster.names().prefix()
+        );
+    }
+    interrupt.or_exit(cluster.stop()).await;
+    match played {
+        None => {
+            anstream::eprintln!("interrupted: brokers stopped, nothing left behind");
+            Ok(Exit::Interrupted)
+        }
+        // What broke off has been told by the renderer already, with the reason and the remedy.
+        Some(Err(error)) => Ok(Exit::from(error.kind())),
+        Some(Ok(())) => Ok(Exit::Ok),
+    }
+}
+
+fn day(day: Day) -> demo::Day {
+    match day {
+        Day::Day4 => demo::Day::Four,
+    }
+}
+
+fn choice(args: &DemoArgs) -> ClusterChoice {
+    match &args.broker {
+        BrokerChoice::Embedded => ClusterChoice::Embedded,
+        BrokerChoice::Apache => ClusterChoice::Apache,
+        BrokerChoice::At(bootstrap) => ClusterChoice::At {
+            bootstrap: bootstrap.clone(),
+            elsewhere: args.yes,
+        },
+    }
+}
+
+/// Tells runs on a shared cluster apart: no two processes of a machine have it at one time.
+fn run_name() -> String {
+    format!("{:x}", std::process::id())
+}
+
+/// Leaves everything as it is; brokers of our own live until Ctrl-C.
+async fn keep(cluster: &Cluster, interrupt: &mut Interrupt) {
+    if cluster.is_own() {
+        anstream::eprintln!(
+            "brokers kept at {}; look: eventmart topic list -b {0}; stop: Ctrl-C",
+            cluster.bootstrap()
+        );
+        interrupt.wait().await;
+    } else {
+        anstream::eprintln!(
+            "kept on {}: topics and groups named {}…",
+            cluster.bootstrap(),
+            cluster.names().prefix()
+        );
+    }
+}
