@@ -192,7 +192,9 @@ impl Log {
                     base_offset: batch.base_offset(),
                     append_time: accepted.append_time.map(|_| batch.timestamp),
                     duplicate: true,
-                    sync: None,
+                    // What the first attempt wrote may not have reached the device yet.
+                    sync: (self.settings.flush_messages < i64::MAX)
+                        .then(|| self.active().file.clone()),
                 });
             }
         }
