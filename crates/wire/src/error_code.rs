@@ -5,8 +5,9 @@
 //! - `NOT_CONTROLLER`, `NOT_COORDINATOR`, `COORDINATOR_NOT_AVAILABLE`: the address must be looked up again first.
 //! - `ELECTION_NOT_NEEDED`: retriable in Java by inheritance only; asking again gives the same answer.
 //! - `REBOOTSTRAP_REQUIRED`: the answer to it (KIP-1102) is a refresh, from the bootstrap servers.
-//! - `OUT_OF_ORDER_SEQUENCE_NUMBER`, `UNKNOWN_PRODUCER_ID`, `INVALID_PRODUCER_EPOCH`: inside a transaction they end the
-//!   transaction, not the producer. Outside one, the idempotent producer's own rules (KIP-360) apply.
+//! - `OUT_OF_ORDER_SEQUENCE_NUMBER`, `UNKNOWN_PRODUCER_ID`, `INVALID_PRODUCER_EPOCH`, `TRANSACTION_ABORTABLE`: inside a
+//!   transaction they end the transaction, not the producer, which Java decides in its transaction manager. Outside one,
+//!   the idempotent producer's own rules (KIP-360) apply.
 
 use std::fmt;
 

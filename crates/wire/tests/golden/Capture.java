@@ -2,7 +2,8 @@
 //
 //   java -cp 'kafka-clients-4.3.0.jar:slf4j-api.jar:lz4-java.jar:snappy-java.jar:zstd-jni.jar' Capture.java OUTPUT_FOLDER
 //
-// Per case NAME.bin holds the bytes; expected.json says what Kafka reads in them; murmur2.json holds hashes.
+// Per case NAME.bin holds the bytes; expected.json says what Kafka reads in them; murmur2.json holds hashes,
+// errors.tsv the error codes.
 import java.io.PrintStream;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -13,8 +14,11 @@ import java.util.HexFormat;
 import java.util.List;
 import org.apache.kafka.clients.producer.internals.BuiltInPartitioner;
 import org.apache.kafka.common.compress.Compression;
+import org.apache.kafka.common.errors.InvalidMetadataException;
+import org.apache.kafka.common.errors.RetriableException;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.internals.RecordHeader;
+import org.apache.kafka.common.protocol.Errors;
 import org.apache.kafka.common.record.TimestampType;
 import org.apache.kafka.common.record.internal.*;
 import org.apache.kafka.common.utils.BufferSupplier;
@@ -46,6 +50,7 @@ public class Capture {
         save("two_batches", twoBatches());
         Files.writeString(out.resolve("expected.json"), "[\n" + String.join(",\n", cases) + "\n]\n");
         murmur();
+        errors();
     }
 
     static MemoryRecordsBuilder builder(Compression c) {
@@ -188,6 +193,15 @@ public class Capture {
             rows.add(String.format("  {\"key\": %s, \"murmur2\": %d, \"of_10\": %d, \"of_3\": %d}", hex(key),
                 Utils.murmur2(key), BuiltInPartitioner.partitionForKey(key, 10), BuiltInPartitioner.partitionForKey(key, 3)));
         Files.writeString(out.resolve("murmur2.json"), "[\n" + String.join(",\n", rows) + "\n]\n");
+    }
+
+    /** Code, name and what Java's client makes of it: refresh the metadata and retry, retry, or neither. */
+    static void errors() throws Exception {
+        List<String> rows = new ArrayList<>();
+        for (Errors e : Errors.values())
+            rows.add(e.code() + "\t" + e.name() + "\t" + (e.exception() instanceof InvalidMetadataException ? "refresh"
+                : e.exception() instanceof RetriableException ? "retry" : "-"));
+        Files.writeString(out.resolve("errors.tsv"), String.join("\n", rows) + "\n");
     }
 
     static byte[] bytes(String s) {

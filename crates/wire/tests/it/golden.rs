@@ -7,6 +7,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use ferrokafka_wire::compression::Compression;
+use ferrokafka_wire::error_code::{ErrorClass, ErrorCode};
 use ferrokafka_wire::partition::{murmur2, partition_for_key};
 use ferrokafka_wire::record::{
     BatchBuilder, ControlRecord, Header, ProducerStamp, RawBatch, RawBatches, Record,
@@ -204,4 +205,43 @@ fn keys_land_where_java_puts_them() {
             "{row}"
         );
     }
+}
+
+#[test]
+fn error_codes_are_kafkas_and_so_are_their_classes() {
+    let text = std::fs::read_to_string(folder().join("errors.tsv")).unwrap();
+    let mut departures = Vec::new();
+    let mut seen = 0;
+    for row in text.lines() {
+        let fields: Vec<_> = row.split('\t').collect();
+        let (code, name, class) = (fields[0].parse().unwrap(), fields[1], fields[2]);
+        let error = ErrorCode::from_code(code);
+        assert_eq!(error.name(), name, "code {code}");
+        let ours = match error.class() {
+            ErrorClass::RefreshThenRetry => "refresh",
+            ErrorClass::Retry => "retry",
+            ErrorClass::AbortTransaction => "abort",
+            ErrorClass::Fatal => "-",
+        };
+        if ours != class && !error.is_none() {
+            departures.push(format!("{name} {class} {ours}"));
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, ErrorCode::ALL.len());
+    // Each has its reason at the head of `error_code.rs`.
+    assert_eq!(
+        departures,
+        [
+            "COORDINATOR_NOT_AVAILABLE retry refresh",
+            "NOT_COORDINATOR retry refresh",
+            "NOT_CONTROLLER retry refresh",
+            "OUT_OF_ORDER_SEQUENCE_NUMBER - abort",
+            "INVALID_PRODUCER_EPOCH - abort",
+            "UNKNOWN_PRODUCER_ID - abort",
+            "ELECTION_NOT_NEEDED refresh -",
+            "TRANSACTION_ABORTABLE - abort",
+            "REBOOTSTRAP_REQUIRED - refresh",
+        ]
+    );
 }
