@@ -132,11 +132,16 @@ impl Connections {
         R: Request + Send + Sync,
     {
         let sending = Sending::<R>::new(self, link, attempt);
+        let limit = sending.limit(self.config());
         let _permit = self.admit()?;
         let sent = async {
             let (connection, version, turn) = sending.prepare().await?;
-            let body = build(version);
             let room = connection.room().await?;
+            if Instant::now() >= limit {
+                // Room came too late: what nobody waits for is not sent.
+                return Err(sending.timed_out());
+            }
+            let body = build(version);
             sending.stage.set(Stage::Exchanging);
             let id = &sending.correlation_id;
             let answer = connection
@@ -149,7 +154,7 @@ impl Connections {
                 answer,
             })
         };
-        match timeout_at(sending.limit(self.config()), sent).await {
+        match timeout_at(limit, sent).await {
             Ok(result) => result,
             Err(_) => Err(sending.timed_out()),
         }

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// A byte stream to a broker.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -18,8 +18,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
 
 /// Opens byte streams to brokers. TLS will be a connector around another one.
 pub trait Connector: Send + Sync + 'static {
-    /// Opens a stream to this address. An address may stand for several machines; `timeout` is how
-    /// long each may take to answer.
+    /// Opens a stream to this address, within `timeout`: the client gives up after it. A name may
+    /// stand for several addresses; then this is the time for all of them.
     fn dial<'a>(
         &'a self,
         host: &'a str,
@@ -46,20 +46,25 @@ impl Connector for TcpConnector {
     ) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
         async move {
             let late = |what: &str| io::Error::new(io::ErrorKind::TimedOut, what.to_owned());
-            let addresses: Vec<SocketAddr> = timeout(limit, lookup_host((host, port)))
+            let deadline = Instant::now() + limit;
+            let addresses = timeout_at(deadline, lookup_host((host, port)))
                 .await
-                .map_err(|_| late("the name was not resolved in time"))??
-                .collect();
+                .map_err(|_| late("the name was not resolved in time"))??;
+            let mut addresses = addresses.collect::<Vec<SocketAddr>>();
+            addresses.dedup();
             let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-            for address in addresses {
-                match timeout(limit, TcpStream::connect(address)).await {
+            for (index, address) in addresses.iter().enumerate() {
+                // An address that swallows everything must leave time for those after it.
+                let left = deadline.saturating_duration_since(Instant::now());
+                let share = left / u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+                match timeout(share, TcpStream::connect(address)).await {
                     Ok(Ok(stream)) => {
                         stream.set_nodelay(true)?;
                         SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE)?;
                         return Ok(Box::new(stream) as Box<dyn Stream>);
                     }
-                    Ok(Err(error)) => last = at(address, &error),
-                    Err(_) => last = at(address, &late("no answer in time")),
+                    Ok(Err(error)) => last = at(*address, &error),
+                    Err(_) => last = at(*address, &late("no answer in time")),
                 }
             }
             Err(last)

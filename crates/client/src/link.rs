@@ -6,11 +6,12 @@
 //! end it. A failed dial fails all who were waiting for it, at once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::MutexGuard;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::backoff::Backoff;
 use crate::config::ClientConfig;
@@ -27,12 +28,22 @@ pub(crate) struct Link {
     /// The connection last made, for those who only look.
     current: Mutex<Option<Arc<Connection>>>,
     throttled_until: Mutex<Option<Instant>>,
+    /// Counts failed dials, so that who waited through one can tell.
+    failed_dials: AtomicU64,
 }
 
 struct State {
     phase: Phase,
-    failures: u32,
-    last_failure: Option<(Instant, Error)>,
+    last_failure: Option<Failure>,
+}
+
+/// The last dial, if it failed.
+struct Failure {
+    address: Address,
+    at: Instant,
+    /// How many in a row have failed at this address.
+    in_a_row: u32,
+    error: Error,
 }
 
 enum Phase {
@@ -65,7 +76,8 @@ pub(crate) struct Dialler {
 pub(crate) struct Turn<'a> {
     link: &'a Link,
     state: MutexGuard<'a, State>,
-    entered: Instant,
+    /// How many dials had failed when the request came to the gate.
+    failed_before: u64,
 }
 
 impl Link {
@@ -74,22 +86,22 @@ impl Link {
             lane,
             gate: tokio::sync::Mutex::new(State {
                 phase: Phase::Idle,
-                failures: 0,
                 last_failure: None,
             }),
             current: Mutex::new(None),
             throttled_until: Mutex::new(None),
+            failed_dials: AtomicU64::new(0),
         }
     }
 
     /// Waits for this request's turn.
     pub(crate) async fn turn(&self) -> Turn<'_> {
-        let entered = Instant::now();
+        let failed_before = self.failed_dials.load(Ordering::Relaxed);
         let state = self.gate.lock().await;
         Turn {
             link: self,
             state,
-            entered,
+            failed_before,
         }
     }
 
@@ -142,10 +154,12 @@ impl Turn<'_> {
                 }
                 Phase::Up(..) | Phase::Dialling(..) => self.state.phase = Phase::Idle,
                 Phase::Idle => {
-                    if let Some((at, error)) = &self.state.last_failure
-                        && *at >= self.entered
+                    let failed = self.link.failed_dials.load(Ordering::Relaxed);
+                    if let Some(failure) = &self.state.last_failure
+                        && failure.address.dialled == address.dialled
+                        && failed > self.failed_before
                     {
-                        return Err(error.clone());
+                        return Err(failure.error.clone());
                     }
                     let task = self.dial(address.clone(), dialler.clone());
                     self.state.phase = Phase::Dialling(address.clone(), task);
@@ -164,14 +178,20 @@ impl Turn<'_> {
                 let connection = Arc::new(connection);
                 *self.link.current.lock() = Some(Arc::clone(&connection));
                 self.state.phase = Phase::Up(address.clone(), connection);
-                self.state.failures = 0;
                 self.state.last_failure = None;
                 Ok(())
             }
             Err(error) => {
                 self.state.phase = Phase::Idle;
-                self.state.failures = self.state.failures.saturating_add(1);
-                self.state.last_failure = Some((Instant::now(), error.clone()));
+                let before = self.state.last_failure.take();
+                let before = before.filter(|before| before.address.dialled == address.dialled);
+                self.state.last_failure = Some(Failure {
+                    address: address.clone(),
+                    at: Instant::now(),
+                    in_a_row: before.map_or(0, |before| before.in_a_row.saturating_add(1)),
+                    error: error.clone(),
+                });
+                self.link.failed_dials.fetch_add(1, Ordering::Relaxed);
                 Err(error)
             }
         }
@@ -182,10 +202,10 @@ impl Turn<'_> {
         let config = &dialler.config;
         let backoff = Backoff::new(config.reconnect_backoff, config.reconnect_backoff_max);
         let wait = match &self.state.last_failure {
-            Some((at, _)) => backoff
-                .delay(self.state.failures.saturating_sub(1))
-                .saturating_sub(at.elapsed()),
-            None => Duration::ZERO,
+            Some(failure) if failure.address.dialled == address.dialled => backoff
+                .delay(failure.in_a_row)
+                .saturating_sub(failure.at.elapsed()),
+            _ => Duration::ZERO,
         };
         let lane = self.link.lane;
         OwnedTask::spawn(async move {
@@ -215,19 +235,15 @@ impl Dialler {
                 None => error,
             }
         };
-        let stream = self
-            .connector
-            .dial(host, *port, limit)
-            .await
-            .map_err(|error| {
-                failed(
-                    Error::new(ErrorKind::Connect, format!("cannot connect: {error}"))
-                        .with_source(error),
-                )
-            })?;
+        let late = || Err(std::io::Error::from(std::io::ErrorKind::TimedOut));
+        let dialled = timeout(limit, self.connector.dial(host, *port, limit)).await;
+        let stream = dialled.unwrap_or_else(|_| late()).map_err(|error| {
+            let message = format!("cannot connect: {error}");
+            failed(Error::new(ErrorKind::Connect, message).with_source(error))
+        })?;
         let broker: Arc<str> = Arc::from(address.label());
         let open = Connection::open(stream, lane, Arc::clone(&broker), &self.config);
-        let opened = tokio::time::timeout(limit, open).await.unwrap_or_else(|_| {
+        let opened = timeout(limit, open).await.unwrap_or_else(|_| {
             Err(Error::new(
                 ErrorKind::Connect,
                 "connected, but nothing that speaks Kafka answered in time",

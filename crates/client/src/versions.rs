@@ -9,7 +9,9 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use ferrokafka_wire::ErrorCode;
 use ferrokafka_wire::messages::{ApiVersionsRequest, ApiVersionsResponse};
-use ferrokafka_wire::protocol::{Decodable, Message, Request, StrBytes, VersionRange};
+use ferrokafka_wire::protocol::{Message, Request, StrBytes, VersionRange};
+
+use crate::decode;
 
 /// Under which name brokers count this software.
 const SOFTWARE_NAME: &str = "ferrokafka";
@@ -82,7 +84,7 @@ pub(crate) fn read(body: &Bytes, version: i16) -> Result<Negotiated, String> {
     if !code.is_none() {
         return Err(format!("the broker refuses ApiVersions: {code}"));
     }
-    let response = decode(body, version)?;
+    let response = decoded(body, version)?;
     let mut versions = Versions::default();
     for api in &response.api_keys {
         if api.min_version > api.max_version || api.min_version < 0 {
@@ -105,7 +107,7 @@ pub(crate) fn read(body: &Bytes, version: i16) -> Result<Negotiated, String> {
 
 /// The version to ask with after `refused`: the highest below it that the broker named, else 0.
 fn version_to_ask(body: &Bytes, refused: i16) -> i16 {
-    decode(body, 0)
+    decoded(body, 0)
         .ok()
         .and_then(|response| {
             response
@@ -119,8 +121,6 @@ fn version_to_ask(body: &Bytes, refused: i16) -> i16 {
         .min(refused - 1)
 }
 
-fn decode(body: &Bytes, version: i16) -> Result<ApiVersionsResponse, String> {
-    crate::decode::check::<ApiVersionsRequest>(body, version)?;
-    ApiVersionsResponse::decode(&mut body.clone(), version)
-        .map_err(|error| format!("the answer to ApiVersions v{version} is malformed: {error}"))
+fn decoded(body: &Bytes, version: i16) -> Result<ApiVersionsResponse, String> {
+    decode::body::<ApiVersionsRequest>(body.clone(), version)
 }
