@@ -38,7 +38,7 @@ config_table! {
         fetch_max_bytes: i32 = "fetch.max.bytes", 57_671_680, at_least(1024);
         /// Largest record batch.
         message_max_bytes: i32 = "message.max.bytes", 1_048_588, at_least(0);
-        /// Codec of stored batches; only `producer` (as sent) is served.
+        /// Codec of stored batches; `producer` keeps them as sent.
         compression_type: CompressionType = "compression.type", CompressionType::Producer, any;
         /// Where record timestamps come from.
         log_message_timestamp_type: TimestampType = "log.message.timestamp.type", TimestampType::CreateTime, any;

@@ -8,7 +8,7 @@ config_table! {
     pub struct TopicConfig {
         /// Whether old segments are deleted, compacted, or both.
         cleanup_policy: CleanupPolicy = "cleanup.policy", CleanupPolicy::DELETE, any;
-        /// Codec of stored batches; only `producer` (as sent) is served.
+        /// Codec of stored batches; `producer` keeps them as sent.
         compression_type: CompressionType = "compression.type", CompressionType::Producer, any;
         /// How long a tombstone stays readable after compaction.
         delete_retention_ms: i64 = "delete.retention.ms", 86_400_000, at_least(0);

@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use ferrokafka_wire::compression::Compression;
+
 /// Type of a value, with the code DescribeConfigs uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i8)]
@@ -151,6 +153,18 @@ impl Value for CleanupPolicy {
 pub enum CompressionType {
     /// Stored as the producer sent them.
     Producer,
+    /// Stored in this codec; batches that come in another are compressed anew.
+    Codec(Compression),
+}
+
+impl CompressionType {
+    /// The codec that batches must have, if it is not left to the producer.
+    pub(crate) fn codec(self) -> Option<Compression> {
+        match self {
+            Self::Producer => None,
+            Self::Codec(codec) => Some(codec),
+        }
+    }
 }
 
 impl Value for CompressionType {
@@ -158,18 +172,23 @@ impl Value for CompressionType {
     fn parse(text: &str) -> Result<Self, String> {
         match text {
             "producer" => Ok(Self::Producer),
-            "uncompressed" | "zstd" | "lz4" | "snappy" | "gzip" => Err(
-                "this broker stores batches as they were sent; only producer is served".to_owned(),
-            ),
+            "uncompressed" => Ok(Self::Codec(Compression::None)),
+            "zstd" => Ok(Self::Codec(Compression::Zstd)),
+            "lz4" => Ok(Self::Codec(Compression::Lz4)),
+            "snappy" => Ok(Self::Codec(Compression::Snappy)),
+            "gzip" => Ok(Self::Codec(Compression::Gzip)),
             _ => Err(
                 "String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer".to_owned(),
             ),
         }
     }
     fn render(&self) -> Option<String> {
-        match self {
-            Self::Producer => Some("producer".to_owned()),
-        }
+        let name = match self {
+            Self::Producer => "producer",
+            Self::Codec(Compression::None) => "uncompressed",
+            Self::Codec(codec) => codec.name(),
+        };
+        Some(name.to_owned())
     }
 }
 

@@ -10,6 +10,14 @@ use crate::config::{TimestampType, TopicConfig};
 /// Most bytes the records of one batch may have once decompressed.
 pub(super) const DECOMPRESSED_MAX: usize = 128 << 20;
 
+/// A batch's head; its records follow. What the length counts begins at byte 12, what the checksum covers, the
+/// attributes first, at byte 21.
+const HEAD_LEN: usize = 61;
+const LENGTH_FROM: usize = 12;
+const CRC_FROM: usize = 21;
+/// The bits of the attributes that name the codec.
+const CODEC_MASK: i16 = 0b111;
+
 /// What applies to a batch besides its own form.
 pub(crate) struct Rules<'a> {
     pub(crate) config: &'a TopicConfig,
@@ -67,6 +75,7 @@ pub(crate) fn accept(records: Option<Bytes>, rules: &Rules<'_>) -> Result<Accept
         )
     })?;
     let newest = check_records(&batch, rules)?;
+    let batch = in_codec_of_topic(batch, rules)?;
     match rules.config.message_timestamp_type {
         TimestampType::CreateTime => Ok(Accepted {
             batch,
@@ -87,6 +96,34 @@ pub(crate) fn accept(records: Option<Bytes>, rules: &Rules<'_>) -> Result<Accept
             })
         }
     }
+}
+
+/// The batch in the codec that the topic's `compression.type` asks for; as it came, if that is the producer's matter.
+fn in_codec_of_topic(batch: RawBatch, rules: &Rules<'_>) -> Result<RawBatch, Rejection> {
+    let codec = match rules.config.compression_type.codec() {
+        Some(codec) if codec != batch.compression() => codec,
+        _ => return Ok(batch),
+    };
+    let records = batch.bytes().slice(HEAD_LEN..);
+    let records = match batch.compression() {
+        Compression::None => records,
+        from => Bytes::from(
+            from.decompress(&records, DECOMPRESSED_MAX)
+                .map_err(|error| Rejection::invalid(error.to_string()))?,
+        ),
+    };
+    let mut bytes = batch.bytes()[..HEAD_LEN].to_vec();
+    codec
+        .compress(&records, &mut bytes)
+        .map_err(|error| Rejection::new(ErrorCode::UnknownServerError, error.to_string()))?;
+    let attributes = (batch.attributes() & !CODEC_MASK) | codec.id();
+    let length = i32::try_from(bytes.len() - LENGTH_FROM)
+        .map_err(|_| Rejection::new(ErrorCode::MessageTooLarge, "longer than a batch can be"))?;
+    bytes[8..LENGTH_FROM].copy_from_slice(&length.to_be_bytes());
+    bytes[CRC_FROM..CRC_FROM + 2].copy_from_slice(&attributes.to_be_bytes());
+    let crc = crc32c::crc32c(&bytes[CRC_FROM..]);
+    bytes[CRC_FROM - 4..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
+    RawBatch::parse(Bytes::from(bytes)).map_err(|error| Rejection::invalid(error.to_string()))
 }
 
 fn only_batch(records: Option<Bytes>, rules: &Rules<'_>) -> Result<RawBatch, Rejection> {
@@ -245,4 +282,69 @@ fn check_records(batch: &RawBatch, rules: &Rules<'_>) -> Result<(i64, i64), Reje
         });
     }
     Ok(newest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::CompressionType;
+    use ferrokafka_wire::record::{BatchBuilder, ProducerStamp};
+
+    fn batch(codec: Compression) -> Bytes {
+        let mut builder = BatchBuilder::new(1024);
+        for value in ["one", "two", "three"] {
+            builder
+                .append(1_000, Some(b"key"), Some(value.as_bytes()), &[])
+                .unwrap();
+        }
+        let mut batch = builder.finish(codec).unwrap();
+        batch.stamp(ProducerStamp {
+            producer_id: 7,
+            producer_epoch: 1,
+            base_sequence: 40,
+            transactional: false,
+        });
+        batch.bytes()
+    }
+
+    fn accepted(codec: Compression, config: CompressionType) -> RawBatch {
+        let config = TopicConfig {
+            compression_type: config,
+            ..TopicConfig::default()
+        };
+        let rules = Rules {
+            config: &config,
+            partition: "orders-0",
+            now_ms: 2_000,
+            produce_version: 9,
+        };
+        accept(Some(batch(codec)), &rules).unwrap().batch
+    }
+
+    #[test]
+    fn batches_are_kept_in_the_codec_of_the_topic() {
+        use Compression::{Gzip, Lz4, None, Snappy, Zstd};
+        for from in [None, Gzip, Snappy, Lz4, Zstd] {
+            for to in [None, Gzip, Snappy, Lz4, Zstd] {
+                let kept = accepted(from, CompressionType::Codec(to));
+                assert_eq!(kept.compression(), to, "{from:?}");
+                kept.verify_crc().unwrap();
+                let records = kept.records(DECOMPRESSED_MAX).unwrap();
+                let values: Vec<_> = records
+                    .map(|record| record.unwrap().value.unwrap())
+                    .collect();
+                assert_eq!(values, ["one", "two", "three"], "{from:?} to {to:?}");
+                let stamp = (
+                    kept.producer_id(),
+                    kept.producer_epoch(),
+                    kept.base_sequence(),
+                );
+                assert_eq!(stamp, (7, 1, 40));
+            }
+            assert_eq!(
+                accepted(from, CompressionType::Producer).bytes(),
+                &batch(from)
+            );
+        }
+    }
 }
