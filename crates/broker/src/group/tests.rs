@@ -1,5 +1,6 @@
 //! The state machine driven by hand: no runtime, no clock but the test's own.
 
+mod churn;
 mod membership;
 mod offset_rules;
 mod rounds;
