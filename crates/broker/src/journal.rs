@@ -180,6 +180,14 @@ impl Journal {
         Ok(())
     }
 
+    /// From now on every append fails, as on a full disk.
+    #[cfg(test)]
+    pub(crate) fn break_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.broken = true;
+        }
+    }
+
     fn compact_if_worthwhile(&mut self) {
         let Some(log) = &mut self.log else { return };
         if log.len < self.compact_bytes_min

@@ -253,6 +253,12 @@ impl GroupCoordinator {
         self.start_timers();
     }
 
+    /// From now on the journal cannot be written.
+    #[cfg(test)]
+    pub(crate) fn break_journal(&self) {
+        self.shared.journal.lock().break_log();
+    }
+
     async fn code(&self, group: &str, command: Command, if_missing: ErrorCode) -> ErrorCode {
         match self.run(group, Missing::Refuse, command).await {
             Ok(Reply::Code(code)) => code,

@@ -29,7 +29,11 @@ impl Driver {
     /// Connects to the `node`th live node.
     pub(crate) async fn connect_to(broker: &TestBroker, node: usize) -> Self {
         let bootstrap = broker.bootstrap();
-        let address = bootstrap.split(',').nth(node - 1).unwrap();
+        Self::connect_address(bootstrap.split(',').nth(node - 1).unwrap()).await
+    }
+
+    /// Connects to `host:port`.
+    pub(crate) async fn connect_address(address: &str) -> Self {
         Self {
             stream: TcpStream::connect(address).await.unwrap(),
             correlation_id: 0,

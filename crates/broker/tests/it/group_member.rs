@@ -72,8 +72,13 @@ impl Member {
     /// A member that has not joined, connected to the group's coordinator.
     pub(crate) async fn new(broker: &TestBroker, group: &str) -> Self {
         let node = usize::try_from(coordinator(broker, group).await).unwrap();
+        Self::with(Driver::connect_to(broker, node).await, group)
+    }
+
+    /// A member that has not joined, on a connection of the caller's.
+    pub(crate) fn with(driver: Driver, group: &str) -> Self {
         Self {
-            driver: Driver::connect_to(broker, node).await,
+            driver,
             group: group.to_owned(),
             id: String::new(),
             instance: None,

@@ -4,6 +4,7 @@ mod driver;
 mod group_member;
 mod group_nodes;
 mod group_offsets;
+mod group_restart;
 mod group_rounds;
 mod group_versions;
 mod topics;

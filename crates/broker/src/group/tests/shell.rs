@@ -233,3 +233,30 @@ async fn a_dropped_join_leaves_the_member_in_the_group() {
     let told = groups.heartbeat("g", claim(&first.member_id, 2)).await;
     assert_eq!(told, ErrorCode::RebalanceInProgress);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_acknowledged_that_the_journal_did_not_take() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("groups");
+    let groups = at(&path);
+    commit(&groups, "g", claim("", -1), 1).await.unwrap();
+    let first = groups.join("h", member("a")).await;
+    groups.break_journal();
+    let unavailable = ErrorCode::CoordinatorNotAvailable;
+    assert_eq!(
+        commit(&groups, "g", claim("", -1), 2).await,
+        Err(unavailable)
+    );
+    assert_eq!(
+        sync(&groups, "h", &first.member_id, 1).await.error,
+        unavailable
+    );
+    assert_eq!(
+        groups.heartbeat("h", claim(&first.member_id, 1)).await,
+        unavailable,
+        "memory is ahead of the file"
+    );
+    assert_eq!(groups.delete("g").await, unavailable);
+    drop(groups);
+    assert_eq!(committed(&at(&path), "g"), Some(1));
+}
