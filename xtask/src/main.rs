@@ -10,6 +10,7 @@ mod dist;
 mod interop;
 mod no_c;
 mod server;
+mod soak;
 mod test;
 mod tidy;
 
@@ -35,6 +36,8 @@ enum Command {
     Dist(dist::Args),
     /// Third-party clients against a broker
     Interop(interop::Args),
+    /// What is too long for every run: crash rounds, fuzzing
+    Soak(soak::Args),
     /// Everything that must hold before a change lands: format, tidy, no C, clippy, all tests and doctests
     Test,
     /// Compare ARCHITECTURE.md with the workspace, and check the layout rules
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Dist(args) => dist::run(&args),
         Command::Interop(args) => interop::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Test => test::run(),
         Command::Tidy => tidy::run(),
         Command::NoC(args) => no_c::run(&args),
