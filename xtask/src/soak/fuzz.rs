@@ -33,15 +33,27 @@ pub(super) fn run(seconds: u64) -> Result<Count> {
             format!("-max_len={LEN_MAX}"),
             format!("-rss_limit_mb={RSS_MIB_MAX}"),
             format!("-timeout={}", INPUT_TIMEOUT.as_secs()),
-            "-verbosity=0".to_owned(),
             "-print_final_stats=1".to_owned(),
         ];
-        let status = cargo::command(["fuzz", "run", "--sanitizer", "none", target, "--"])
+        let output = cargo::command(["fuzz", "run", "--sanitizer", "none", target, "--"])
             .args(&limits)
-            .status()
+            .output()
             .context("cannot start cargo")?;
-        let held = status.success();
-        println!("{} {target}", if held { "ok" } else { "not ok" });
+        let held = output.status.success();
+        let log = String::from_utf8_lossy(&output.stderr);
+        if held {
+            println!(
+                "ok {target}: {} inputs",
+                inputs(&log).context("libFuzzer printed no statistics")?
+            );
+        } else {
+            // libFuzzer's last lines name the panic, the input, and how to replay it.
+            let last: Vec<_> = log.lines().rev().take(60).collect();
+            println!(
+                "{}\nnot ok {target}",
+                last.into_iter().rev().collect::<Vec<_>>().join("\n")
+            );
+        }
         if held {
             count.passed += 1
         } else {
@@ -49,6 +61,16 @@ pub(super) fn run(seconds: u64) -> Result<Count> {
         }
     }
     Ok(count)
+}
+
+/// How many inputs were tried.
+fn inputs(log: &str) -> Option<u64> {
+    log.lines().find_map(|line| {
+        line.strip_prefix("stat::number_of_executed_units:")?
+            .trim()
+            .parse()
+            .ok()
+    })
 }
 
 /// Built first, so that the time of a target is spent on fuzzing.
