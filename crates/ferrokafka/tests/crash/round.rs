@@ -64,6 +64,7 @@ async fn write(address: &str, plan: &Plan, acked_count: watch::Sender<u64>) -> R
         .batch_size(plan.batch_bytes)
         .compression(plan.compression)
         // A small buffer keeps the sender at the broker's pace: at every moment something is in flight.
+        .max_request_size(256 * 1024)
         .buffer_memory(512 * 1024)
         .max_block(DELIVERY_TIMEOUT)
         .delivery_timeout(DELIVERY_TIMEOUT);
