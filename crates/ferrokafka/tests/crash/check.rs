@@ -5,10 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use ferrokafka_admin::{Admin, OffsetSpec};
 use ferrokafka_client::{ClientConfig, TopicPartition};
-use ferrokafka_consumer_group::{
-    CommitOffsets, Consumer, ConsumerConfig, OffsetAndMetadata, OffsetReset,
-};
+use ferrokafka_consumer_group::{CommitOffsets, Consumer, ConsumerConfig, OffsetReset};
 use tokio::time::Instant;
 
 use crate::broker::TOPIC;
@@ -45,27 +44,20 @@ fn commits(acked: &[Acked]) -> BTreeMap<i32, i64> {
         .collect()
 }
 
-/// Commits the end of every partition for a group.
-pub(crate) async fn commit(address: &str, plan: &Plan, acked: &[Acked]) -> Result<()> {
+/// Reads every partition to its end as a member of nothing but with a group's name, and commits that.
+pub(crate) async fn read_and_commit(address: &str, plan: &Plan, acked: &[Acked]) -> Result<()> {
     ensure!(
         acked.len() as u64 == plan.records,
         "{} of {} records acknowledged",
         acked.len(),
         plan.records
     );
-    let config = ConsumerConfig::new(GROUP).enable_auto_commit(false);
+    let config = ConsumerConfig::new(GROUP)
+        .enable_auto_commit(false)
+        .auto_offset_reset(OffsetReset::Earliest);
     let mut consumer = Consumer::connect(ClientConfig::new(address), config).await?;
-    consumer.assign(partitions())?;
-    let offsets = commits(acked)
-        .into_iter()
-        .map(|(partition, offset)| {
-            (
-                TopicPartition::new(TOPIC, partition),
-                OffsetAndMetadata::new(offset),
-            )
-        })
-        .collect();
-    consumer.commit(CommitOffsets::Exact(offsets)).await?;
+    read_to_end(address, &mut consumer, plan).await?;
+    consumer.commit(CommitOffsets::Consumed).await?;
     consumer.close(Duration::from_secs(10)).await?;
     Ok(())
 }
@@ -126,16 +118,31 @@ pub(crate) async fn all(address: &str, plan: &Plan, acked: &[Acked]) -> Result<R
 async fn read_all(address: &str, plan: &Plan) -> Result<BTreeMap<i32, Vec<Acked>>> {
     let config = ConsumerConfig::without_group().auto_offset_reset(OffsetReset::Earliest);
     let mut consumer = Consumer::connect(ClientConfig::new(address), config).await?;
+    let read = read_to_end(address, &mut consumer, plan).await?;
+    consumer.close(Duration::from_secs(10)).await?;
+    Ok(read)
+}
+
+async fn read_to_end(
+    address: &str,
+    consumer: &mut Consumer,
+    plan: &Plan,
+) -> Result<BTreeMap<i32, Vec<Acked>>> {
     consumer.assign(partitions())?;
+    let ends = ends(address).await?;
     let mut read: BTreeMap<i32, Vec<Acked>> = BTreeMap::new();
     let deadline = Instant::now() + READ_TIMEOUT;
-    while !partitions()
+    while ends
         .iter()
-        .all(|partition| consumer.lag(partition) == Some(0))
+        .any(|(partition, end)| consumer.position(partition) != Some(*end))
     {
+        let at: Vec<_> = ends
+            .iter()
+            .map(|(partition, end)| (consumer.position(partition), end))
+            .collect();
         ensure!(
             Instant::now() < deadline,
-            "reading back did not reach the end within {READ_TIMEOUT:?}"
+            "no end of reading within {READ_TIMEOUT:?}: position and end {at:?}"
         );
         for record in consumer.poll(Duration::from_millis(500)).await?.iter() {
             let (partition, offset) = (record.partition, record.offset);
@@ -155,8 +162,20 @@ async fn read_all(address: &str, plan: &Plan) -> Result<BTreeMap<i32, Vec<Acked>
                 .push(Acked { number, offset });
         }
     }
-    consumer.close(Duration::from_secs(10)).await?;
     Ok(read)
+}
+
+async fn ends(address: &str) -> Result<Vec<(TopicPartition, i64)>> {
+    let admin = Admin::connect(ClientConfig::new(address)).await?;
+    let wanted: Vec<_> = partitions()
+        .into_iter()
+        .map(|partition| (partition, OffsetSpec::Latest))
+        .collect();
+    let mut ends = Vec::new();
+    for (partition, listed) in admin.list_offsets(&wanted).await? {
+        ends.push((partition, listed?.offset.context("a partition has an end")?));
+    }
+    Ok(ends)
 }
 
 async fn check_commits(address: &str, acked: &[Acked]) -> Result<()> {

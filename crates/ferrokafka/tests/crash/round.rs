@@ -47,9 +47,9 @@ async fn write_and_check(program: &Path, folder: &Path, plan: &Plan) -> Result<R
     let writing = write(&address, plan, acked_count);
     let killing = kill_at_moments(&mut broker, plan, watch_acked);
     let (acked, ()) = tokio::try_join!(writing, killing)?;
-    check::commit(&address, plan, &acked)
+    check::read_and_commit(&address, plan, &acked)
         .await
-        .context("committing")?;
+        .context("reading and committing before the last kill")?;
     broker.kill_and_restart().await?;
     check::all(&address, plan, &acked).await
 }
