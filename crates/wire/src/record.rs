@@ -5,6 +5,7 @@
 
 mod batch;
 mod builder;
+mod compact;
 mod control;
 mod header;
 mod records;

@@ -94,6 +94,11 @@ impl Headers {
         }
     }
 
+    /// The headers as they stand in the record, after their count.
+    pub(super) fn encoded(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Checks the headers at `start..end` of a buffer and keeps them as a slice of it.
     pub(super) fn read(
         buffer: &Bytes,

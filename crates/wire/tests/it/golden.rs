@@ -184,6 +184,34 @@ fn markers_are_kafkas() {
 }
 
 #[test]
+fn compaction_leaves_the_bytes_that_kafkas_cleaner_leaves() {
+    // As in `Capture.java`: eight records, of which those at offsets 0, 3 and 5 stay.
+    let mut builder = BatchBuilder::new(256);
+    for i in 0..8 {
+        let (key, value) = (format!("k{i}"), format!("v{i}"));
+        let timestamp = 1_700_000_000_000 + i;
+        builder
+            .append(timestamp, Some(key.as_bytes()), Some(value.as_bytes()), &[])
+            .unwrap();
+    }
+    let batch = RawBatch::parse(builder.finish(Compression::None).unwrap().bytes()).unwrap();
+    let kept: Vec<_> = batch
+        .records(1 << 20)
+        .unwrap()
+        .map(|record| record.unwrap())
+        .filter(|record| [0, 3, 5].contains(&record.offset))
+        .collect();
+    assert_eq!(
+        batch.with_records(&kept, None).unwrap(),
+        golden("compacted")
+    );
+
+    let kafkas = golden("empty_compacted");
+    let batch = RawBatch::parse(kafkas.clone()).unwrap();
+    assert_eq!(batch.with_records(&[], None).unwrap(), kafkas);
+}
+
+#[test]
 fn keys_land_where_java_puts_them() {
     let rows = expected("murmur2.json");
     assert!(rows.len() > 50);

@@ -110,6 +110,26 @@ proptest! {
     }
 
     #[test]
+    fn a_batch_with_fewer_records_keeps_all_that_it_claims(
+        records in any_records(), codec in 0usize..5, keep in any::<u64>(), horizon in proptest::option::of(any::<i64>()),
+    ) {
+        let codec = Compression::ALL[codec];
+        let mut batch = build(&records, codec);
+        batch.stamp(ProducerStamp { producer_id: 7, producer_epoch: 3, base_sequence: 11, transactional: true });
+        let mut bytes = batch.bytes().to_vec();
+        patch_base(&mut bytes, 1_000, 5);
+        let whole = RawBatch::parse(Bytes::from(bytes)).unwrap();
+        let kept: Vec<_> = read(&whole).into_iter().filter(|record| keep >> (record.offset % 64) & 1 == 1).collect();
+        let part = RawBatch::parse(whole.with_records(&kept, horizon).unwrap()).unwrap();
+        part.verify_crc().unwrap();
+        prop_assert_eq!(&read(&part), &kept);
+        prop_assert_eq!((part.base_offset(), part.last_offset()), (whole.base_offset(), whole.last_offset()));
+        prop_assert_eq!((part.producer_id(), part.producer_epoch(), part.base_sequence()), (7, 3, 11));
+        prop_assert!(part.is_transactional() && part.leader_epoch() == 5);
+        prop_assert_eq!(part.delete_horizon(), horizon.filter(|_| !kept.is_empty()));
+    }
+
+    #[test]
     fn one_flipped_bit_never_panics_and_never_passes_the_checksum(
         records in any_records(), codec in 0usize..5, bit in any::<prop::sample::Index>(),
     ) {
