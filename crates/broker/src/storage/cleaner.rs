@@ -15,20 +15,14 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use ferrokafka_wire::compression::Compression;
+use bytes::Bytes;
 use ferrokafka_wire::record::{RawBatch, Record};
-use ferrokafka_wire::varint::{write_varint, write_varlong};
 use parking_lot::Mutex;
 
 use super::batches::DECOMPRESSED_MAX;
 use super::log::{Log, LogSettings, damaged, read_batch, remove_segment};
-use super::segment::{HEAD, Segment, Walk, path};
+use super::segment::{Segment, Walk, path};
 use super::{Storage, StoredFile};
-
-/// Attribute bit of a batch whose base timestamp is when its tombstones may go.
-const DELETE_HORIZON: i16 = 1 << 6;
-const COMPRESSION: i16 = 0b111;
 
 /// A closed segment as seen at the start of a pass.
 struct Closed {
@@ -274,7 +268,7 @@ fn filter(batch: &RawBatch, keep: &Keep<'_>) -> io::Result<Filtered> {
         let stays = keep.is_last_of_producer(batch);
         return Ok(match (stays, batch.record_count()) {
             (true, 0) => Filtered::Whole,
-            (true, _) => Filtered::Part(encode(batch, &[], None)?),
+            (true, _) => Filtered::Part(fewer(batch, &[], None)?),
             (false, _) => Filtered::Nothing,
         });
     }
@@ -289,83 +283,11 @@ fn filter(batch: &RawBatch, keep: &Keep<'_>) -> io::Result<Filtered> {
     if kept.len() == batch.record_count() && horizon == batch.delete_horizon() {
         return Ok(Filtered::Whole);
     }
-    Ok(Filtered::Part(encode(batch, &kept, horizon)?))
+    Ok(Filtered::Part(fewer(batch, &kept, horizon)?))
 }
 
-/// The batch with these records only: same offsets, same producer, same codec.
-fn encode(batch: &RawBatch, records: &[Record], horizon: Option<i64>) -> io::Result<Bytes> {
-    let base_timestamp = horizon.unwrap_or_else(|| {
-        records
-            .first()
-            .map_or(batch.base_timestamp(), |first| first.timestamp)
-    });
-    let mut plain = Vec::new();
-    for record in records {
-        put_record(&mut plain, record, batch.base_offset(), base_timestamp);
-    }
-    let codec = if records.is_empty() {
-        Compression::None
-    } else {
-        batch.compression()
-    };
-    let mut payload = Vec::new();
-    codec
-        .compress(&plain, &mut payload)
-        .map_err(io::Error::other)?;
-    let create_time = batch.timestamp_type() == ferrokafka_wire::record::TimestampType::CreateTime;
-    let max_timestamp = match records.iter().map(|record| record.timestamp).max() {
-        Some(newest) if create_time => newest,
-        _ => batch.max_timestamp(),
-    };
-    let mut attributes = batch.attributes() & !(COMPRESSION | DELETE_HORIZON) | codec.id();
-    if horizon.is_some() {
-        attributes |= DELETE_HORIZON;
-    }
-    let mut covered = BytesMut::with_capacity(HEAD + payload.len());
-    covered.put_i16(attributes);
-    covered.put_i32(batch.last_offset_delta());
-    covered.put_i64(base_timestamp);
-    covered.put_i64(max_timestamp);
-    covered.put_i64(batch.producer_id());
-    covered.put_i16(batch.producer_epoch());
-    covered.put_i32(batch.base_sequence());
-    covered.put_i32(i32::try_from(records.len()).unwrap_or(i32::MAX));
-    covered.put_slice(&payload);
-    let mut bytes = BytesMut::with_capacity(covered.len() + 21);
-    bytes.put_i64(batch.base_offset());
-    bytes.put_i32(i32::try_from(covered.len() + 9).unwrap_or(i32::MAX));
-    bytes.put_i32(batch.leader_epoch());
-    bytes.put_i8(2);
-    bytes.put_u32(crc32c::crc32c(&covered));
-    bytes.put_slice(&covered);
-    Ok(bytes.freeze())
-}
-
-fn put_record(target: &mut Vec<u8>, record: &Record, base_offset: i64, base_timestamp: i64) {
-    let mut body = vec![0]; // attributes: none are defined
-    write_varlong(&mut body, record.timestamp - base_timestamp);
-    write_varint(
-        &mut body,
-        i32::try_from(record.offset - base_offset).unwrap_or(i32::MAX),
-    );
-    put_nullable(&mut body, record.key.as_deref());
-    put_nullable(&mut body, record.value.as_deref());
-    let headers: Vec<_> = record.headers.iter().collect();
-    write_varint(&mut body, i32::try_from(headers.len()).unwrap_or(i32::MAX));
-    for header in headers {
-        put_nullable(&mut body, Some(&header.key));
-        put_nullable(&mut body, header.value.as_deref());
-    }
-    write_varint(target, i32::try_from(body.len()).unwrap_or(i32::MAX));
-    target.extend_from_slice(&body);
-}
-
-fn put_nullable(target: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    match bytes {
-        None => write_varint(target, -1),
-        Some(bytes) => {
-            write_varint(target, i32::try_from(bytes.len()).unwrap_or(i32::MAX));
-            target.extend_from_slice(bytes);
-        }
-    }
+fn fewer(batch: &RawBatch, records: &[Record], horizon: Option<i64>) -> io::Result<Bytes> {
+    batch
+        .with_records(records, horizon)
+        .map_err(io::Error::other)
 }
