@@ -436,3 +436,44 @@ fn sequence_numbers_wrap_to_zero() {
     assert_eq!(sequence_after(i32::MAX - 1, 2), 0);
     assert_eq!(sequence_after(i32::MAX, 5), 4);
 }
+
+#[test]
+fn batches_go_in_order_however_the_codec_finishes() {
+    let mut rig = Rig::new();
+    rig.limits.compression = Compression::Gzip;
+    rig.add(1);
+    rig.add(1);
+    let mut jobs: Vec<_> = std::iter::from_fn(|| {
+        rig.queue
+            .take_for_compression(rig.now, &rig.limits, false)
+            .map(|(id, builder)| (id, builder.finish(Compression::Gzip).unwrap()))
+    })
+    .collect();
+    assert_eq!(jobs.len(), 2);
+    let (second, encoded) = jobs.pop().unwrap();
+    rig.queue.compressed(second, Ok(encoded), &mut rig.effects);
+    assert!(rig.try_take().is_none(), "the first is with the codec");
+    let (first, encoded) = jobs.pop().unwrap();
+    rig.queue.compressed(first, Ok(encoded), &mut rig.effects);
+    let out = rig.take();
+    assert_eq!(out.id, first);
+    rig.ack(&out);
+    assert_eq!(rig.take().id, second);
+}
+
+#[test]
+fn a_batch_that_expires_with_the_codec_is_gone_when_it_comes_back() {
+    let mut rig = Rig::new();
+    rig.limits.compression = Compression::Gzip;
+    rig.add(1);
+    let (id, builder) = rig
+        .queue
+        .take_for_compression(rig.now, &rig.limits, false)
+        .unwrap();
+    rig.pass(121 * SECOND);
+    assert_eq!(rig.failures(), [(ErrorKind::Timeout, Delivery::NotSent)]);
+    let encoded = builder.finish(Compression::Gzip).unwrap();
+    rig.queue.compressed(id, Ok(encoded), &mut rig.effects);
+    assert!(rig.queue.is_empty());
+    assert_eq!(rig.effects.released, 10);
+}
