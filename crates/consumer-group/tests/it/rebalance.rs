@@ -1,0 +1,147 @@
+//! What the listener is told, and what it may do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferrokafka_client::TopicPartition;
+use ferrokafka_consumer_group::{
+    BoxFuture, CommitOffsets, Consumer, RebalanceContext, RebalanceListener,
+};
+use ferrokafka_wire::ErrorCode;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::support::*;
+
+#[tokio::test]
+async fn listener_commits_in_revoked_and_nothing_is_delivered_twice() {
+    let broker = broker("t", 4).await;
+    let client = connect(&broker).await;
+    produce_all(&client, "t", 4, 10).await;
+    let mut a = Reader::join_with(&broker, config("g"), "t", Notes::committing()).await;
+    a.until("all records", |a| a.count() == 40).await;
+    let mut b = Reader::join_with(&broker, config("g"), "t", Notes::committing()).await;
+    drive_to(&mut [&mut a, &mut b], &[2, 2]).await;
+    produce_all(&client, "t", 4, 5).await;
+    drive("the new records", &mut [&mut a, &mut b], |r| {
+        r[0].count() + r[1].count() >= 60
+    })
+    .await;
+    for (tp, offsets) in &b.seen {
+        assert_eq!(
+            *offsets,
+            (10..15).collect::<Vec<i64>>(),
+            "{tp} went on where a committed"
+        );
+    }
+}
+
+#[tokio::test]
+async fn lost_is_told_apart_from_revoked_and_cannot_be_committed() {
+    let broker = broker("t", 2).await;
+    let client = connect(&broker).await;
+    produce_all(&client, "t", 2, 5).await;
+    let mut a = Reader::join(&broker, config("g"), "t").await;
+    a.until("all records", |a| a.count() == 10).await;
+    let member = a.consumer.group_metadata().unwrap().member_id;
+    assert!(broker.expire_session("g", &member).await);
+    // The coordinator has forgotten the member; the member learns it by this commit or a heartbeat.
+    let error = a
+        .consumer
+        .commit(CommitOffsets::Consumed)
+        .await
+        .unwrap_err();
+    let codes = [
+        Some(ErrorCode::UnknownMemberId),
+        Some(ErrorCode::IllegalGeneration),
+    ];
+    assert!(codes.contains(&error.code()), "{error:?}");
+    a.until("the loss", |a| !a.notes.all_lost().is_empty())
+        .await;
+    assert_eq!(a.notes.all_lost().len(), 2);
+    assert!(a.notes.all_revoked().is_empty());
+    a.until("everything again", |a| a.count() == 20).await;
+    assert_ne!(a.consumer.group_metadata().unwrap().member_id, member);
+    a.consumer.commit(CommitOffsets::Consumed).await.unwrap();
+}
+
+#[tokio::test]
+async fn commit_begun_before_a_loss_is_not_repeated_after_it() {
+    let broker = broker("t", 1).await;
+    let client = connect(&broker).await;
+    produce(&client, &tp("t", 0), 10).await;
+    let mut a = Reader::join(&broker, config("g"), "t").await;
+    a.until("all records", |a| a.count() == 10).await;
+    // The commit is retried while the membership is lost and won again.
+    broker
+        .on(ferrokafka_wire::messages::ApiKey::OffsetCommit)
+        .times(3)
+        .error(ErrorCode::CoordinatorLoadInProgress);
+    let commit = a.consumer.commit_async(CommitOffsets::Consumed);
+    let member = a.consumer.group_metadata().unwrap().member_id;
+    assert!(broker.expire_session("g", &member).await);
+    let error = commit.await.unwrap_err();
+    assert!(error.code().is_some(), "{error:?}");
+    let committed = a.consumer.committed(&[tp("t", 0)]).await.unwrap();
+    assert_eq!(committed[&tp("t", 0)], None);
+}
+
+/// Waits in `revoked` until it is let go.
+struct Waiting {
+    notes: Notes,
+    gate: Arc<Notify>,
+}
+
+impl RebalanceListener for Waiting {
+    fn revoked<'a>(
+        &'a mut self,
+        ctx: &'a mut RebalanceContext<'_>,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            self.gate.notified().await;
+            self.notes.revoked(ctx, partitions).await;
+        })
+    }
+}
+
+#[tokio::test]
+async fn partition_is_given_to_nobody_while_its_owner_still_revokes() {
+    let broker = broker("t", 2).await;
+    let (notes, gate) = (Notes::default(), Arc::new(Notify::new()));
+    let mut a = Consumer::with_client(connect(&broker).await, config("g")).unwrap();
+    a.subscribe(
+        ["t"],
+        Waiting {
+            notes: notes.clone(),
+            gate: gate.clone(),
+        },
+    )
+    .unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while a.assignment().len() < 2 {
+        assert!(Instant::now() < deadline);
+        a.poll(Duration::from_millis(50)).await.unwrap();
+    }
+    let mut b = Reader::join(&broker, config("g"), "t").await;
+    let until = Instant::now() + Duration::from_millis(1500);
+    while Instant::now() < until {
+        // The callback goes on over many polls that end, as it waits longer than each.
+        a.poll(Duration::from_millis(20)).await.unwrap();
+        b.poll().await;
+        assert!(b.consumer.assignment().is_empty());
+    }
+    assert!(notes.all_revoked().is_empty(), "still waiting");
+    gate.notify_one();
+    let deadline = Instant::now() + PATIENCE;
+    while b.consumer.assignment().is_empty() {
+        assert!(Instant::now() < deadline);
+        a.poll(Duration::from_millis(20)).await.unwrap();
+        b.poll().await;
+    }
+    assert_eq!(
+        notes.all_revoked().into_iter().collect::<Vec<_>>(),
+        b.consumer.assignment()
+    );
+    a.kill();
+}
