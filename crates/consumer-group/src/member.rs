@@ -57,6 +57,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let mut cluster = shared.client.watch_cluster();
     // What the last assignment of this leader was made from.
     let mut assigned_from: Option<Counts> = None;
+    let mut look_at = Instant::now() + MISSING_TOPIC_INTERVAL;
     loop {
         let idle_since = shared.idle_since();
         let actions = shared.membership.lock().poll(Instant::now(), idle_since);
@@ -80,7 +81,10 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             () = shared.member_wake.notified() => {}
             Ok(()) = cluster.changed() => check_counts(&shared, &assigned_from),
             () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
-            () = tokio::time::sleep(MISSING_TOPIC_INTERVAL), if missing => shared.client.refresh(),
+            () = sleep_until(look_at), if missing => {
+                look_at = Instant::now() + MISSING_TOPIC_INTERVAL;
+                shared.client.refresh();
+            }
         }
     }
 }

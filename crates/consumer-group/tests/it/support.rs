@@ -16,7 +16,7 @@ use ferrokafka_wire::messages::{ProduceRequest, TopicName};
 use ferrokafka_wire::protocol::StrBytes;
 use ferrokafka_wire::record::BatchBuilder;
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// Longest any test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -73,7 +73,9 @@ pub(crate) async fn produce(client: &Client, tp: &TopicPartition, count: usize) 
     }
     let records = batch.finish(Compression::None).unwrap().bytes();
     let topic_id = client.cluster().topic(&tp.topic).unwrap().id;
+    let mut cluster = client.watch_cluster();
     loop {
+        cluster.mark_unchanged();
         let (node, _) = client.cluster().leader(tp).unwrap();
         let build = |version: i16| {
             let partition = PartitionProduceData::default()
@@ -101,7 +103,10 @@ pub(crate) async fn produce(client: &Client, tp: &TopicPartition, count: usize) 
             // The leader moved.
             6 => {
                 client.refresh();
-                client.watch_cluster().changed().await.unwrap();
+                timeout_at(deadline, cluster.changed())
+                    .await
+                    .unwrap()
+                    .unwrap();
             }
             code => panic!("produce: {code}"),
         }
