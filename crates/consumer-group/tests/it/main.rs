@@ -1,5 +1,7 @@
 //! The consumer against the embedded broker.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod assigned;
 mod groups;
 mod offsets;

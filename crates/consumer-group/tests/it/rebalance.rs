@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ferrokafka_client::TopicPartition;
 use ferrokafka_consumer_group::{
-    BoxFuture, CommitOffsets, Consumer, RebalanceContext, RebalanceListener,
+    BoxFuture, CommitOffsets, Consumer, ErrorKind, RebalanceContext, RebalanceListener,
 };
 use ferrokafka_wire::ErrorCode;
 use tokio::sync::Notify;
@@ -84,6 +84,54 @@ async fn commit_begun_before_a_loss_is_not_repeated_after_it() {
     assert!(error.code().is_some(), "{error:?}");
     let committed = a.consumer.committed(&[tp("t", 0)]).await.unwrap();
     assert_eq!(committed[&tp("t", 0)], None);
+}
+
+#[tokio::test]
+async fn automatic_commit_comes_before_partitions_are_given_back() {
+    let broker = broker("t", 4).await;
+    let client = connect(&broker).await;
+    produce_all(&client, "t", 4, 10).await;
+    let auto = || {
+        config("g")
+            .enable_auto_commit(true)
+            .auto_commit_interval(Duration::from_secs(600))
+    };
+    let mut a = Reader::join(&broker, auto(), "t").await;
+    a.until("all records", |a| a.count() == 40).await;
+    let mut b = Reader::join(&broker, auto(), "t").await;
+    drive_to(&mut [&mut a, &mut b], &[2, 2]).await;
+    produce_all(&client, "t", 4, 5).await;
+    drive("the new records", &mut [&mut a, &mut b], |r| {
+        r[0].count() + r[1].count() >= 60
+    })
+    .await;
+    for (tp, offsets) in &b.seen {
+        assert_eq!(
+            *offsets,
+            (10..15).collect::<Vec<i64>>(),
+            "{tp} went on where a stood"
+        );
+    }
+}
+
+#[tokio::test]
+async fn second_holder_of_a_static_identity_fences_the_first() {
+    let broker = broker("t", 2).await;
+    let named = || config("g").group_instance_id("one");
+    let mut a = Reader::join(&broker, named(), "t").await;
+    drive_to(&mut [&mut a], &[2]).await;
+    let mut b = Reader::join(&broker, named(), "t").await;
+    drive_to(&mut [&mut b], &[2]).await;
+    let deadline = Instant::now() + PATIENCE;
+    let error = loop {
+        assert!(Instant::now() < deadline, "a was never told");
+        if let Err(error) = a.consumer.poll(Duration::from_millis(50)).await {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Fenced);
+    assert_eq!(a.notes.all_lost().len(), 2);
+    assert!(a.consumer.assignment().is_empty());
 }
 
 /// Waits in `revoked` until it is let go.
