@@ -115,3 +115,19 @@ pub(crate) fn in_order<K: PartialEq + std::fmt::Debug, T>(
         })
         .collect()
 }
+
+/// Fails unless the request can be expressed in every version of its API, in a form that a broker
+/// reads.
+#[cfg(test)]
+pub(crate) fn encodes_in_every_version<R: ferrokafka_wire::protocol::Request>(
+    build: impl Fn(i16) -> R,
+) {
+    for version in R::VERSIONS.min..=R::VERSIONS.max {
+        let frame = ferrokafka_wire::frame::encode_request(version, 1, None, &build(version));
+        let mut frame = frame
+            .unwrap()
+            .slice(ferrokafka_wire::frame::LENGTH_PREFIX_LEN..);
+        ferrokafka_wire::frame::decode_request_header(&mut frame).unwrap();
+        ferrokafka_wire::frame::decode_request::<R>(frame, version).unwrap();
+    }
+}

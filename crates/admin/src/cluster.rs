@@ -63,3 +63,13 @@ fn described(response: &DescribeClusterResponse) -> ClusterDescription {
         brokers: brokers.collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_version_encodes() {
+        crate::admin::encodes_in_every_version(|_| DescribeClusterRequest::default());
+    }
+}

@@ -335,17 +335,7 @@ impl Admin {
                 route,
                 Lane::Control,
                 self.deadline(),
-                |_| {
-                    let resources = resources.iter().map(|resource| {
-                        DescribeConfigsResource::default()
-                            .with_resource_type(resource.kind.code())
-                            .with_resource_name(text(&resource.name))
-                            .with_configuration_keys(None)
-                    });
-                    DescribeConfigsRequest::default()
-                        .with_resources(resources.collect())
-                        .with_include_synonyms(true)
-                },
+                |_| describe_request(&resources),
                 |_| ErrorCode::None,
             );
             results.extend(response.await?.results.iter().map(described));
@@ -370,11 +360,7 @@ impl Admin {
                 route,
                 Lane::Control,
                 self.deadline(),
-                |_| {
-                    IncrementalAlterConfigsRequest::default()
-                        .with_resources(changes.iter().map(|change| to_message(change)).collect())
-                        .with_validate_only(validate_only)
-                },
+                |_| alter_request(&changes, validate_only),
                 |response| controller_moved(response.responses.iter().map(|r| r.error_code)),
             );
             results.extend(response.await?.responses.iter().map(|response| {
@@ -411,6 +397,26 @@ fn by_owner<'a, I, T>(
     owners
 }
 
+/// The request, alike in all its versions.
+fn describe_request(resources: &[&ConfigResource]) -> DescribeConfigsRequest {
+    let resources = resources.iter().map(|resource| {
+        DescribeConfigsResource::default()
+            .with_resource_type(resource.kind.code())
+            .with_resource_name(text(&resource.name))
+            .with_configuration_keys(None)
+    });
+    DescribeConfigsRequest::default()
+        .with_resources(resources.collect())
+        .with_include_synonyms(true)
+}
+
+/// The request, alike in all its versions.
+fn alter_request(changes: &[&AlterConfigs], validate_only: bool) -> IncrementalAlterConfigsRequest {
+    IncrementalAlterConfigsRequest::default()
+        .with_resources(changes.iter().map(|change| to_message(change)).collect())
+        .with_validate_only(validate_only)
+}
+
 fn to_message(change: &AlterConfigs) -> AlterConfigsResource {
     let configs = change.changes.iter().map(|(name, op)| {
         AlterableConfig::default()
@@ -443,4 +449,33 @@ fn described(result: &DescribeConfigsResult) -> (ConfigResource, Result<Vec<Conf
         },
     );
     (resource, entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::encodes_in_every_version;
+
+    #[test]
+    fn every_version_encodes() {
+        let resource = ConfigResource::topic("orders");
+        encodes_in_every_version(|_| describe_request(&[&resource, &ConfigResource::broker(1)]));
+        let change = AlterConfigs::new(resource.clone())
+            .set("retention.ms", "1")
+            .delete("segment.ms")
+            .change("cleanup.policy", AlterOp::Append("compact".to_owned()));
+        encodes_in_every_version(|_| alter_request(&[&change], true));
+    }
+
+    #[test]
+    fn broker_resource_goes_to_its_broker() {
+        assert_eq!(ConfigResource::broker(7).owner().unwrap(), Some(7));
+        assert_eq!(ConfigResource::all_brokers().owner().unwrap(), None);
+        assert_eq!(ConfigResource::topic("7").owner().unwrap(), None);
+        let odd = ConfigResource {
+            kind: ConfigResourceKind::Broker,
+            name: "seven".to_owned(),
+        };
+        assert_eq!(odd.owner().unwrap_err().kind(), ErrorKind::Config);
+    }
 }

@@ -424,3 +424,27 @@ fn committed_offsets(response: &OffsetFetchResponse) -> PerItem<TopicPartition, 
     offsets.sort_by(|a, b| a.0.cmp(&b.0));
     offsets
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::encodes_in_every_version;
+
+    #[test]
+    fn every_version_encodes() {
+        let ids = || vec![GroupId(text("audit"))];
+        encodes_in_every_version(|_| ListGroupsRequest::default());
+        encodes_in_every_version(|_| DescribeGroupsRequest::default().with_groups(ids()));
+        encodes_in_every_version(|_| ConsumerGroupDescribeRequest::default().with_group_ids(ids()));
+        encodes_in_every_version(|_| DeleteGroupsRequest::default().with_groups_names(ids()));
+    }
+
+    #[test]
+    fn all_offsets_can_be_asked_for_since_version_2() {
+        // v1 has no way to say "all": brokers that old (before Kafka 0.10.2) get an error.
+        for version in 2..=9 {
+            let request = offset_fetch(version, "audit");
+            ferrokafka_wire::frame::encode_request(version, 1, None, &request).unwrap();
+        }
+    }
+}

@@ -109,8 +109,9 @@ impl Admin {
             if open.is_empty() || Instant::now() + delay >= deadline {
                 break;
             }
-            self.client().refresh();
             sleep(delay).await;
+            // Should nobody answer, the next attempt fails and says why.
+            let _ = self.client().refresh_now(deadline).await;
         }
         let missing = || {
             Err(Error::new(
@@ -286,4 +287,36 @@ fn listed_offset(
         timestamp: (answer.timestamp >= 0).then_some(answer.timestamp),
         leader_epoch: (answer.leader_epoch >= 0).then_some(answer.leader_epoch),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::admin::encodes_in_every_version;
+
+    #[tokio::test]
+    async fn every_version_encodes() {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let wanted = [
+            (TopicPartition::new("orders", 0), OffsetSpec::Earliest),
+            (TopicPartition::new("orders", 1), OffsetSpec::MaxTimestamp),
+            (TopicPartition::new("payments", 0), OffsetSpec::Timestamp(5)),
+        ];
+        for isolation in [
+            IsolationLevel::ReadUncommitted,
+            IsolationLevel::ReadCommitted,
+        ] {
+            encodes_in_every_version(|v| request(v, &wanted, &[0, 1, 2], isolation, deadline));
+        }
+    }
+
+    #[test]
+    fn negative_times_are_no_special_offsets() {
+        assert_eq!(OffsetSpec::Timestamp(-1).timestamp(), 0);
+        assert_eq!(OffsetSpec::Latest.timestamp(), -1);
+        assert_eq!(OffsetSpec::Earliest.timestamp(), -2);
+        assert_eq!(OffsetSpec::MaxTimestamp.timestamp(), -3);
+    }
 }

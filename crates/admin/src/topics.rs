@@ -181,12 +181,7 @@ impl Admin {
             Route::Controller,
             Lane::Control,
             deadline,
-            |_| {
-                CreateTopicsRequest::default()
-                    .with_topics(topics.iter().map(NewTopic::to_message).collect())
-                    .with_timeout_ms(millis_until(deadline))
-                    .with_validate_only(options.validate_only)
-            },
+            |_| create_request(topics, options, deadline),
             |response| controller_moved(response.topics.iter().map(|topic| topic.error_code)),
         );
         let (response, trace) = answer.await?;
@@ -212,21 +207,12 @@ impl Admin {
         topics: &[impl AsRef<str> + Sync],
     ) -> Result<PerItem<String, ()>, Error> {
         let deadline = self.deadline();
-        let build = |version| {
-            let names = topics.iter().map(|topic| TopicName(text(topic.as_ref())));
-            let request = DeleteTopicsRequest::default().with_timeout_ms(millis_until(deadline));
-            if version >= 6 {
-                let states = names.map(|name| DeleteTopicState::default().with_name(Some(name)));
-                request.with_topics(states.collect())
-            } else {
-                request.with_topic_names(names.collect())
-            }
-        };
+        let names: Vec<&str> = topics.iter().map(AsRef::as_ref).collect();
         let answer = self.client().call_traced(
             Route::Controller,
             Lane::Control,
             deadline,
-            build,
+            |version| delete_request(version, &names, deadline),
             |response| controller_moved(response.responses.iter().map(|topic| topic.error_code)),
         );
         let (response, trace) = answer.await?;
@@ -238,7 +224,7 @@ impl Admin {
             let deleted = own_doing(deleted, trace, ErrorCode::UnknownTopicOrPartition);
             (name, deleted)
         });
-        let names = topics.iter().map(|topic| topic.as_ref().to_owned());
+        let names = names.iter().map(|name| (*name).to_owned());
         Ok(in_order(names, results.collect()))
     }
 
@@ -256,12 +242,7 @@ impl Admin {
             Route::Controller,
             Lane::Control,
             deadline,
-            |_| {
-                CreatePartitionsRequest::default()
-                    .with_topics(partitions.iter().map(new_partitions).collect())
-                    .with_timeout_ms(millis_until(deadline))
-                    .with_validate_only(options.validate_only)
-            },
+            |_| partitions_request(partitions, options, deadline),
             |response| controller_moved(response.results.iter().map(|topic| topic.error_code)),
         );
         let response = response.await?;
@@ -373,26 +354,7 @@ impl Admin {
         names: Option<&[String]>,
         deadline: Instant,
     ) -> Result<MetadataResponse, Error> {
-        let build = |version| {
-            let topics = names.map(|names| {
-                let topics = names.iter().map(|name| {
-                    MetadataRequestTopic::default().with_name(Some(TopicName(text(name))))
-                });
-                topics.collect()
-            });
-            // In v0 an empty list means all topics.
-            let topics = if version == 0 {
-                Some(topics.unwrap_or_default())
-            } else {
-                topics
-            };
-            let request = MetadataRequest::default().with_topics(topics);
-            if version >= 4 {
-                request.with_allow_auto_topic_creation(false)
-            } else {
-                request
-            }
-        };
+        let build = |version| metadata_request(version, names);
         let check = |response: &MetadataResponse| ErrorCode::from_code(response.error_code);
         let call = self
             .client()
@@ -405,6 +367,64 @@ impl Admin {
             Some(timeout) => Instant::now() + timeout,
             None => self.deadline(),
         }
+    }
+}
+
+/// The request, alike in all its versions.
+fn create_request(
+    topics: &[NewTopic],
+    options: CreateOptions,
+    deadline: Instant,
+) -> CreateTopicsRequest {
+    CreateTopicsRequest::default()
+        .with_topics(topics.iter().map(NewTopic::to_message).collect())
+        .with_timeout_ms(millis_until(deadline))
+        .with_validate_only(options.validate_only)
+}
+
+/// The request, in any of its versions.
+fn delete_request(version: i16, names: &[&str], deadline: Instant) -> DeleteTopicsRequest {
+    let names = names.iter().map(|name| TopicName(text(*name)));
+    let request = DeleteTopicsRequest::default().with_timeout_ms(millis_until(deadline));
+    if version >= 6 {
+        let states = names.map(|name| DeleteTopicState::default().with_name(Some(name)));
+        request.with_topics(states.collect())
+    } else {
+        request.with_topic_names(names.collect())
+    }
+}
+
+/// The request, alike in all its versions.
+fn partitions_request(
+    partitions: &[NewPartitions],
+    options: CreateOptions,
+    deadline: Instant,
+) -> CreatePartitionsRequest {
+    CreatePartitionsRequest::default()
+        .with_topics(partitions.iter().map(new_partitions).collect())
+        .with_timeout_ms(millis_until(deadline))
+        .with_validate_only(options.validate_only)
+}
+
+/// The request, in any of its versions; no names means all topics.
+fn metadata_request(version: i16, names: Option<&[String]>) -> MetadataRequest {
+    let topics = names.map(|names| {
+        let topics = names
+            .iter()
+            .map(|name| MetadataRequestTopic::default().with_name(Some(TopicName(text(name)))));
+        topics.collect()
+    });
+    // In v0 an empty list means all topics.
+    let topics = if version == 0 {
+        Some(topics.unwrap_or_default())
+    } else {
+        topics
+    };
+    let request = MetadataRequest::default().with_topics(topics);
+    if version >= 4 {
+        request.with_allow_auto_topic_creation(false)
+    } else {
+        request
     }
 }
 
@@ -453,4 +473,31 @@ fn own_doing<T>(result: Result<T, Error>, trace: CallTrace, code: ErrorCode) -> 
             error
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::encodes_in_every_version;
+
+    #[tokio::test]
+    async fn every_version_encodes() {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let options = CreateOptions::default();
+        let mut placed = NewTopic::new("placed", 1, 1);
+        placed.assignments.insert(0, vec![1, 2]);
+        let topics = [
+            NewTopic::new("orders", 6, -1).config("retention.ms", "1"),
+            placed,
+        ];
+        encodes_in_every_version(|_| create_request(&topics, options, deadline));
+        encodes_in_every_version(|version| delete_request(version, &["orders"], deadline));
+        let mut more = NewPartitions::new("orders", 3);
+        encodes_in_every_version(|_| partitions_request(&[more.clone()], options, deadline));
+        more.assignments.push(vec![1]);
+        encodes_in_every_version(|_| partitions_request(&[more.clone()], options, deadline));
+        encodes_in_every_version(|version| metadata_request(version, None));
+        let names = ["orders".to_owned()];
+        encodes_in_every_version(|version| metadata_request(version, Some(&names)));
+    }
 }

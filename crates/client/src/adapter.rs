@@ -163,3 +163,41 @@ fn take_varint(bytes: &mut Bytes) -> Result<u32, String> {
     }
     Err("a varint of the response header is too long".to_owned())
 }
+
+/// Fails unless the request can be expressed in every version of its API, in a form that a broker
+/// reads, by way of Messenger's own header.
+#[cfg(test)]
+pub(crate) fn encodes_in_every_version<R: Request + Send>(build: impl Fn(i16) -> R) {
+    use ferrokafka_wire::frame;
+    use rskafka::protocol::messages::RequestHeader;
+    use rskafka::protocol::primitives::{Int32, NullableString};
+
+    for version in R::VERSIONS.min..=R::VERSIONS.max {
+        let header = RequestHeader {
+            request_api_key: Outgoing::<'_, R>::API_KEY,
+            request_api_version: NEVER,
+            correlation_id: Int32(77),
+            client_id: Some(NullableString(Some("me".to_owned()))),
+            tagged_fields: None,
+        };
+        let mut bytes = Vec::new();
+        header
+            .write_versioned(&mut bytes, ApiVersion(Int16(1)))
+            .unwrap();
+        let correlation_id = CorrelationId::new();
+        let outgoing = Outgoing {
+            body: build(version),
+            version,
+            correlation_id: &correlation_id,
+            no_answer: None,
+        };
+        outgoing.write_versioned(&mut bytes, NEVER).unwrap();
+        assert_eq!(correlation_id.get(), Some(77));
+        let mut bytes = Bytes::from(bytes);
+        let header = frame::decode_request_header(&mut bytes).unwrap();
+        assert_eq!(header.request_api_key, R::KEY);
+        assert_eq!(header.request_api_version, version);
+        assert_eq!(header.client_id.as_deref(), Some("me"));
+        frame::decode_request::<R>(bytes, version).unwrap();
+    }
+}

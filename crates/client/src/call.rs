@@ -89,6 +89,10 @@ impl<'a> Call<'a> {
             tracing::debug!(%error, attempts = self.attempts, api = %api_name(R::KEY), "will retry");
             self.react(node, disposition);
             self.pause(delay).await?;
+            if disposition == Disposition::RefreshThenRetry && self.needs_metadata() {
+                // Should nobody answer, the next attempt fails and says why.
+                let _ = self.client.refresh_now(self.deadline).await;
+            }
         }
     }
 
@@ -193,9 +197,14 @@ impl<'a> Call<'a> {
             }
             _ => {}
         }
-        if disposition == Disposition::RefreshThenRetry {
-            self.client.metadata_keeper().refresh();
+        if disposition == Disposition::RefreshThenRetry && !self.needs_metadata() {
+            self.client.refresh();
         }
+    }
+
+    /// Whether the broker to ask is found in metadata, so that it must be fresh before the next attempt.
+    fn needs_metadata(&self) -> bool {
+        matches!(self.route, Route::Leader(_) | Route::Controller)
     }
 
     /// Waits before the next attempt; ends early, with an error, if the client is closed.

@@ -234,6 +234,14 @@ impl Client {
         self.0.metadata.refresh();
     }
 
+    /// Asks anew, at once, for all topics wanted so far, and waits for the answer.
+    ///
+    /// # Errors
+    /// As [`Client::metadata`].
+    pub async fn refresh_now(&self, deadline: Instant) -> Result<Arc<Cluster>, Error> {
+        self.0.metadata.renew(deadline).await
+    }
+
     /// Notes a newer leader that a broker named in its answer (KIP-951).
     pub fn note_leader(&self, topic_partition: &TopicPartition, leader: NodeId, leader_epoch: i32) {
         self.0.connections.cluster().send_if_modified(|cluster| {
@@ -318,10 +326,6 @@ impl Client {
 
     pub(crate) fn connections(&self) -> &Connections {
         &self.0.connections
-    }
-
-    pub(crate) fn metadata_keeper(&self) -> &Metadata {
-        &self.0.metadata
     }
 }
 

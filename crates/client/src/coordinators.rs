@@ -40,12 +40,8 @@ impl Coordinators {
 /// The request, in any of its versions.
 pub(crate) fn request(version: i16, kind: CoordinatorKind, key: &str) -> FindCoordinatorRequest {
     let key = StrBytes::from_string(key.to_owned());
-    let request = FindCoordinatorRequest::default();
-    let request = if version >= 1 {
-        request.with_key_type(kind.key_type())
-    } else {
-        request
-    };
+    // v0 knows groups only: a transactional id makes it fail to encode, which is right.
+    let request = FindCoordinatorRequest::default().with_key_type(kind.key_type());
     if version >= 4 {
         request.with_coordinator_keys(vec![key])
     } else {
@@ -80,4 +76,19 @@ pub(crate) fn found(response: &FindCoordinatorResponse) -> Option<Found> {
         port: u16::try_from(port).ok().filter(|port| *port > 0)?,
     };
     (found.node >= 0 && !found.host.is_empty()).then_some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_version_encodes() {
+        crate::adapter::encodes_in_every_version(|v| request(v, CoordinatorKind::Group, "audit"));
+        for version in 0..=6 {
+            let request = request(version, CoordinatorKind::Transaction, "payments");
+            let frame = ferrokafka_wire::frame::encode_request(version, 1, None, &request);
+            assert_eq!(frame.is_ok(), version >= 1);
+        }
+    }
 }

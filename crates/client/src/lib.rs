@@ -7,12 +7,21 @@
 //! What it does not: batch records, join groups, or know what a response means beyond its error code.
 //! That is the producer's, the consumer's and the admin client's.
 //!
-//! ```no_run
-//! # async fn example() -> Result<(), ferrokafka_client::Error> {
-//! use ferrokafka_client::{Client, ClientConfig};
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let broker = ferrokafka_broker::TestBroker::builder().nodes(3).start().await?;
+//! # let servers = broker.bootstrap();
+//! use std::time::Duration;
+//! use ferrokafka_client::{Client, ClientConfig, CoordinatorKind};
 //!
-//! let client = Client::connect(ClientConfig::new("127.0.0.1:9092")).await?;
-//! println!("{} brokers", client.cluster().brokers.len());
+//! let client = Client::connect(ClientConfig::new(servers).client_id("docs")).await?;
+//! assert_eq!(client.cluster().brokers.len(), 3);
+//! let deadline = client.api_deadline();
+//! let node = client.coordinator(CoordinatorKind::Group, "audit", deadline).await?;
+//! println!("broker {node} coordinates the group");
+//! client.close(Duration::from_secs(5)).await;
+//! # broker.stop().await;
 //! # Ok(())
 //! # }
 //! ```

@@ -285,11 +285,7 @@ impl Metadata {
 }
 
 /// The request, in any of its versions; no topics means all.
-pub(crate) fn request(
-    version: i16,
-    topics: Option<&[Arc<str>]>,
-    auto_create: bool,
-) -> MetadataRequest {
+fn request(version: i16, topics: Option<&[Arc<str>]>, auto_create: bool) -> MetadataRequest {
     let topics = topics.map(|topics| {
         topics
             .iter()
@@ -310,5 +306,25 @@ pub(crate) fn request(
         request.with_allow_auto_topic_creation(auto_create)
     } else {
         request
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_version_encodes() {
+        let topics = [Arc::from("orders")];
+        for auto_create in [false, true] {
+            crate::adapter::encodes_in_every_version(|version| request(version, None, auto_create));
+            crate::adapter::encodes_in_every_version(|v| request(v, Some(&topics), auto_create));
+        }
+    }
+
+    #[test]
+    fn no_topics_and_all_topics_are_told_apart() {
+        assert_eq!(request(1, None, true).topics, None);
+        assert_eq!(request(1, Some(&[]), true).topics, Some(Vec::new()));
     }
 }

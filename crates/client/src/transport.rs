@@ -475,3 +475,6 @@ fn fill(into: &mut [u8; 4], seen: &mut usize, bytes: &mut &[u8]) {
     *seen += take;
     *bytes = &bytes[take..];
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,3 +124,13 @@ fn version_to_ask(body: &Bytes, refused: i16) -> i16 {
 fn decoded(body: &Bytes, version: i16) -> Result<ApiVersionsResponse, String> {
     decode::body::<ApiVersionsRequest>(body.clone(), version)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_version_encodes() {
+        crate::adapter::encodes_in_every_version(request);
+    }
+}

@@ -1,4 +1,10 @@
 //! The admin client against the embedded broker.
 
 #[cfg(test)]
+mod configs;
+#[cfg(test)]
+mod groups;
+#[cfg(test)]
+mod offsets;
+#[cfg(test)]
 mod topics;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferrokafka_admin::{Admin, ConfigSource, CreateOptions, NewTopic};
+use ferrokafka_admin::{Admin, ConfigSource, CreateOptions, NewPartitions, NewTopic};
 use ferrokafka_broker::TestBroker;
 use ferrokafka_client::{ClientConfig, ErrorKind};
 use ferrokafka_wire::ErrorCode;
@@ -134,5 +134,27 @@ async fn controller_refusal_is_retried() {
         .await
         .unwrap();
     assert!(created[0].1.is_ok(), "{created:?}");
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn partitions_can_only_grow() {
+    let (broker, admin) = start(1).await;
+    let options = CreateOptions::default();
+    let topic = [NewTopic::new("orders", 2, 1)];
+    admin.create_topics(&topic, options).await.unwrap();
+    let grown = admin
+        .create_partitions(&[NewPartitions::new("orders", 5)], options)
+        .await
+        .unwrap();
+    assert!(grown[0].1.is_ok(), "{grown:?}");
+    let described = admin.describe_topics(&["orders"]).await.unwrap();
+    assert_eq!(described[0].1.as_ref().unwrap().partitions.len(), 5);
+    let shrunk = admin
+        .create_partitions(&[NewPartitions::new("orders", 3)], options)
+        .await
+        .unwrap();
+    let error = shrunk[0].1.as_ref().unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::InvalidPartitions));
     broker.stop().await;
 }
