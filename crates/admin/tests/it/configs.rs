@@ -24,7 +24,7 @@ async fn topic_configs_are_changed_and_read_back() {
 
     let change = AlterConfigs::new(resource.clone()).set("retention.ms", "1000");
     let checked = admin
-        .incremental_alter_configs(&[change.clone()], true)
+        .incremental_alter_configs(std::slice::from_ref(&change), true)
         .await
         .unwrap();
     assert!(checked[0].1.is_ok());

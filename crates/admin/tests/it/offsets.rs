@@ -42,7 +42,10 @@ async fn write(admin: &Admin, partition: &TopicPartition, timestamps: &[i64]) {
             .with_topic_data(vec![topic])
     };
     let node = client
-        .metadata(&[partition.topic.clone()], client.api_deadline())
+        .metadata(
+            std::slice::from_ref(&partition.topic),
+            client.api_deadline(),
+        )
         .await;
     let (node, _) = node.unwrap().leader(partition).unwrap();
     let deadline = client.api_deadline();

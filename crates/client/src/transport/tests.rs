@@ -9,7 +9,7 @@ use super::*;
 
 /// A stream that notes each write and takes at most so many bytes at a time.
 struct Writes {
-    taken: Arc<Mutex<Vec<Vec<u8>>>>,
+    taken: Taken,
     at_most: usize,
 }
 
@@ -70,7 +70,10 @@ async fn send(transport: &mut Transport, frame: &[u8]) {
     transport.flush().await.unwrap();
 }
 
-fn over_writes(at_most: usize) -> (Transport, Arc<Monitor>, Arc<Mutex<Vec<Vec<u8>>>>) {
+/// What was written, write by write.
+type Taken = Arc<Mutex<Vec<Vec<u8>>>>;
+
+fn over_writes(at_most: usize) -> (Transport, Arc<Monitor>, Taken) {
     let taken = Arc::new(Mutex::new(Vec::new()));
     let monitor = Monitor::new(1 << 20, None);
     let stream = Writes {
