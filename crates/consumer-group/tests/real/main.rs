@@ -33,19 +33,27 @@ async fn kafka() -> (ApacheKafka, Client) {
         .start()
         .await
         .unwrap();
-    let client = Client::connect(ClientConfig::new(kafka.bootstrap())).await.unwrap();
+    let client = Client::connect(ClientConfig::new(kafka.bootstrap()))
+        .await
+        .unwrap();
     let deadline = Instant::now() + PATIENCE;
     let build = |_| {
         let topic = CreatableTopic::default()
             .with_name(name())
             .with_num_partitions(PARTITIONS)
             .with_replication_factor(1);
-        CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000)
+        CreateTopicsRequest::default()
+            .with_topics(vec![topic])
+            .with_timeout_ms(30_000)
     };
     client
-        .call(Route::Controller, Lane::Control, deadline, build, |response| {
-            ErrorCode::from_code(response.topics[0].error_code)
-        })
+        .call(
+            Route::Controller,
+            Lane::Control,
+            deadline,
+            build,
+            |response| ErrorCode::from_code(response.topics[0].error_code),
+        )
         .await
         .unwrap();
     (kafka, client)
@@ -62,11 +70,16 @@ async fn produce(client: &Client, round: &str, count: usize) {
         let mut batch = BatchBuilder::new(1024);
         for n in 0..count {
             let value = format!("{round}-{partition}-{n}");
-            batch.append(1_700_000_000_000, None, Some(value.as_bytes()), &[]).unwrap();
+            batch
+                .append(1_700_000_000_000, None, Some(value.as_bytes()), &[])
+                .unwrap();
         }
         let records = batch.finish(Compression::None).unwrap().bytes();
         let tp = TopicPartition::new("t", partition);
-        client.metadata(std::slice::from_ref(&tp.topic), deadline).await.unwrap();
+        client
+            .metadata(std::slice::from_ref(&tp.topic), deadline)
+            .await
+            .unwrap();
         let topic_id = client.cluster().topic("t").unwrap().id;
         let build = |version: i16| {
             let partition = PartitionProduceData::default()
@@ -86,9 +99,15 @@ async fn produce(client: &Client, round: &str, count: usize) {
             message
         };
         client
-            .call(Route::Leader(&tp), Lane::Produce, deadline, build, |response| {
-                ErrorCode::from_code(response.responses[0].partition_responses[0].error_code)
-            })
+            .call(
+                Route::Leader(&tp),
+                Lane::Produce,
+                deadline,
+                build,
+                |response| {
+                    ErrorCode::from_code(response.responses[0].partition_responses[0].error_code)
+                },
+            )
             .await
             .unwrap();
     }
@@ -102,12 +121,18 @@ struct JavaMember {
 
 impl JavaMember {
     fn start(kafka: &ApacheKafka, assignor: &str) -> Self {
-        let strategy = format!(
-            "partition.assignment.strategy=org.apache.kafka.clients.consumer.{assignor}"
-        );
+        let strategy =
+            format!("partition.assignment.strategy=org.apache.kafka.clients.consumer.{assignor}");
         let mut child = kafka
             .tool("org.apache.kafka.tools.consumer.ConsoleConsumer")
-            .args(["--bootstrap-server", &kafka.bootstrap(), "--topic", "t", "--group", "g"])
+            .args([
+                "--bootstrap-server",
+                &kafka.bootstrap(),
+                "--topic",
+                "t",
+                "--group",
+                "g",
+            ])
             .args(["--from-beginning", "--command-property", &strategy])
             .args(["--command-property", "auto.commit.interval.ms=100"])
             .args(["--command-property", "heartbeat.interval.ms=200"])
@@ -171,7 +196,9 @@ async fn share_a_group(assignor: Assignor, java_assignor: &str, java_first: bool
         let deadline = Instant::now() + PATIENCE;
         // It is the only member, and so the leader, once it reads.
         while seen.len() < PARTITIONS as usize {
-            let line = timeout_at(deadline, member.lines.next_line()).await.unwrap();
+            let line = timeout_at(deadline, member.lines.next_line())
+                .await
+                .unwrap();
             *seen.entry(line.unwrap().unwrap()).or_default() += 1;
         }
         java = Some(member);
@@ -187,14 +214,22 @@ async fn share_a_group(assignor: Assignor, java_assignor: &str, java_first: bool
         java = Some(JavaMember::start(&kafka, java_assignor));
     }
     while ours.assignment().len() != half {
-        assert!(Instant::now() < deadline, "never shared: {:?}", ours.assignment());
+        assert!(
+            Instant::now() < deadline,
+            "never shared: {:?}",
+            ours.assignment()
+        );
         step(&mut ours, java.as_mut(), &mut seen).await;
     }
     seen.clear();
     produce(&client, "second", 10).await;
     let second = |seen: &Seen| seen.keys().filter(|v| v.starts_with("second")).count();
     while second(&seen) < 10 * PARTITIONS as usize {
-        assert!(Instant::now() < deadline, "records missing: {}", second(&seen));
+        assert!(
+            Instant::now() < deadline,
+            "records missing: {}",
+            second(&seen)
+        );
         step(&mut ours, java.as_mut(), &mut seen).await;
     }
     let twice: Vec<_> = seen.iter().filter(|(_, times)| **times > 1).collect();
@@ -204,7 +239,11 @@ async fn share_a_group(assignor: Assignor, java_assignor: &str, java_first: bool
     java.child.kill().await.unwrap();
     let deadline = Instant::now() + PATIENCE;
     while ours.assignment().len() != PARTITIONS as usize {
-        assert!(Instant::now() < deadline, "never took over: {:?}", ours.assignment());
+        assert!(
+            Instant::now() < deadline,
+            "never took over: {:?}",
+            ours.assignment()
+        );
         step(&mut ours, None, &mut seen).await;
     }
     ours.close(Duration::from_secs(5)).await.unwrap();
@@ -213,12 +252,22 @@ async fn share_a_group(assignor: Assignor, java_assignor: &str, java_first: bool
 
 #[tokio::test]
 async fn java_joins_a_cooperative_group_that_we_lead() {
-    share_a_group(Assignor::CooperativeSticky, "CooperativeStickyAssignor", false).await;
+    share_a_group(
+        Assignor::CooperativeSticky,
+        "CooperativeStickyAssignor",
+        false,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn we_join_a_cooperative_group_that_java_leads() {
-    share_a_group(Assignor::CooperativeSticky, "CooperativeStickyAssignor", true).await;
+    share_a_group(
+        Assignor::CooperativeSticky,
+        "CooperativeStickyAssignor",
+        true,
+    )
+    .await;
 }
 
 #[tokio::test]
