@@ -5,6 +5,8 @@ mod configs;
 #[cfg(test)]
 mod groups;
 #[cfg(test)]
+mod journey;
+#[cfg(test)]
 mod offsets;
 #[cfg(test)]
 mod topics;

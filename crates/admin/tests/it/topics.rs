@@ -158,3 +158,10 @@ async fn partitions_can_only_grow() {
     assert_eq!(error.code(), Some(ErrorCode::InvalidPartitions));
     broker.stop().await;
 }
+
+#[tokio::test]
+async fn everything_works_in_a_row() {
+    let (broker, admin) = start(1).await;
+    crate::journey::journey(&admin).await;
+    broker.stop().await;
+}
