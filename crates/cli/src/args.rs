@@ -143,6 +143,8 @@ pub(crate) struct DemoArgs {
 /// The days that can be played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Day {
+    /// Topics: created, described, explained; keys, retention and compaction at work.
+    Day1,
     /// Consumers: groups, rebalancing, redelivery, dead letters.
     Day4,
 }

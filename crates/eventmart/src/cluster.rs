@@ -50,16 +50,14 @@ impl std::fmt::Debug for Running {
 }
 
 /// What a broker of our own is told: timers that suit a demo. Kafka's defaults suit a data centre.
-pub const BROKER_CONFIGS: [(&str, &str); 5] = [
+pub const BROKER_CONFIGS: [(&str, &str); 6] = [
     ("group.initial.rebalance.delay.ms", "0"),
     ("group.min.session.timeout.ms", "100"),
     ("log.retention.check.interval.ms", "1000"),
     ("log.cleaner.backoff.ms", "1000"),
+    ("log.initial.task.delay.ms", "1000"),
     ("auto.create.topics.enable", "false"),
 ];
-
-/// As [`BROKER_CONFIGS`], for keys that only Apache Kafka has.
-const APACHE_CONFIGS: [(&str, &str); 1] = [("log.initial.task.delay.ms", "1000")];
 
 impl Cluster {
     /// Starts the brokers, or checks that those named may be used. `run` tells this run from others on a cluster
@@ -87,7 +85,7 @@ impl Cluster {
             }
             ClusterChoice::Apache => {
                 let mut builder = ApacheKafka::builder();
-                for (key, value) in BROKER_CONFIGS.into_iter().chain(APACHE_CONFIGS) {
+                for (key, value) in BROKER_CONFIGS {
                     builder = builder.property(key, value);
                 }
                 let kafka = builder.start().await.map_err(|error| {

@@ -1,5 +1,6 @@
 //! The days of the course as scenarios: each emits typed events, and each fact it states was measured.
 
+mod day1;
 mod day4;
 mod ground;
 mod read_back;
@@ -15,6 +16,8 @@ use crate::scenario::{Column, Sink, Stage};
 /// A day that can be played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Day {
+    /// Topics: created, described, explained; keys, retention and compaction at work.
+    One,
     /// Consumers: groups, rebalancing, redelivery, dead letters.
     Four,
 }
@@ -44,6 +47,19 @@ pub async fn play(
     options: Options,
 ) -> Result<()> {
     match day {
+        Day::One => {
+            let stage = open(
+                cluster,
+                sink,
+                options,
+                ("day1", "Topic architecture"),
+                day1::STEPS,
+            );
+            act(stage, async |stage| {
+                day1::play(stage, cluster, options).await
+            })
+            .await
+        }
         Day::Four => {
             let stage = open(
                 cluster,

@@ -60,6 +60,7 @@ pub(crate) async fn run(args: DemoArgs, no_color: bool) -> Result<Exit> {
 
 fn day(day: Day) -> demo::Day {
     match day {
+        Day::Day1 => demo::Day::One,
         Day::Day4 => demo::Day::Four,
     }
 }
