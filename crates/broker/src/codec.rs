@@ -57,7 +57,7 @@ pub(crate) fn decode_header(frame: Bytes) -> Result<(Header, Bytes), CodecError>
     let api = ApiKey::try_from(key).map_err(|()| CodecError::UnknownApi(key))?;
     let known = api.valid_versions();
     if version < known.min || version > known.max {
-        let client_id = peek_client_id(&frame[8..]);
+        let (client_id, length) = peek_client_id(&frame[8..]);
         return Ok((
             Header {
                 api,
@@ -65,7 +65,7 @@ pub(crate) fn decode_header(frame: Bytes) -> Result<(Header, Bytes), CodecError>
                 correlation_id,
                 client_id,
             },
-            frame.slice(8..),
+            frame.slice(8 + length..),
         ));
     }
     let mut body = frame;
@@ -83,15 +83,21 @@ pub(crate) fn decode_header(frame: Bytes) -> Result<(Header, Bytes), CodecError>
     ))
 }
 
-/// The client id that follows the fixed part of a header, if it is whole.
-fn peek_client_id(mut rest: &[u8]) -> Option<String> {
+/// The client id that follows the fixed part of a header, and how many bytes it takes.
+fn peek_client_id(mut rest: &[u8]) -> (Option<String>, usize) {
     if rest.len() < 2 {
-        return None;
+        return (None, 0);
     }
-    let length = usize::try_from(rest.get_i16()).ok()?;
-    rest.get(..length)
-        .and_then(|id| std::str::from_utf8(id).ok())
-        .map(str::to_owned)
+    let Ok(length) = usize::try_from(rest.get_i16()) else {
+        return (None, 2);
+    };
+    let id = rest
+        .get(..length)
+        .and_then(|id| std::str::from_utf8(id).ok());
+    (
+        id.map(str::to_owned),
+        2 + if id.is_some() { length } else { 0 },
+    )
 }
 
 /// Decodes a request's body.

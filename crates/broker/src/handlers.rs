@@ -76,7 +76,12 @@ pub(crate) fn answer_unserved(cx: &Context, header: &Header, body: Bytes) -> Ans
     match header.api {
         ApiKey::ApiVersions => api_versions::unsupported(cx).map(Some),
         ApiKey::Produce if (0..3).contains(&header.version) => {
-            Ok(produce_legacy::unsupported(header.version, &body))
+            produce_legacy::unsupported(header.version, &body).ok_or(
+                CodecError::UnsupportedVersion {
+                    api: header.api,
+                    version: header.version,
+                },
+            )
         }
         api => Err(CodecError::UnsupportedVersion {
             api,

@@ -8,9 +8,9 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use ferrokafka_wire::ErrorCode;
 
-/// The error for every partition of the request; `None` when the client does not wait (`acks=0`) or
-/// the body is not a Produce request.
-pub(crate) fn unsupported(version: i16, body: &Bytes) -> Option<BytesMut> {
+/// The error for every partition of the request. The inner `None`: the client does not wait (`acks=0`);
+/// the outer one: the body is no Produce request.
+pub(crate) fn unsupported(version: i16, body: &Bytes) -> Option<Option<BytesMut>> {
     let mut request = Reader(body);
     let acks = request.i16()?;
     request.i32()?; // timeout
@@ -37,7 +37,7 @@ pub(crate) fn unsupported(version: i16, body: &Bytes) -> Option<BytesMut> {
     if version >= 1 {
         response.put_i32(0);
     }
-    (acks != 0).then_some(response)
+    Some((acks != 0).then_some(response))
 }
 
 /// Reads that end instead of panicking. What is written grows by a constant per field read, so a

@@ -1,11 +1,14 @@
 //! The broker as clients see it: frames over a socket, no client library.
 
 mod driver;
+mod fetch;
 mod group_member;
 mod group_nodes;
 mod group_offsets;
 mod group_restart;
 mod group_rounds;
 mod group_versions;
+mod produce;
+mod records;
 mod topics;
 mod versions;
