@@ -1,7 +1,7 @@
 //! State shared by all nodes of one process, and what changes it.
 //!
-//! Lock order: `nodes`, then `topics`, then a topic's partition list, then a partition. None is held
-//! across an `.await`.
+//! Lock order: `topics`, then a topic's partition list, then a partition's log, then its leadership;
+//! `nodes` last. None is held across an `.await`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -16,7 +16,6 @@ use crate::clock::Clock;
 use crate::config::{self, BrokerConfig};
 use crate::dispatch::Dispatch;
 use crate::group::{GroupConfig, GroupCoordinator};
-use crate::handlers;
 use crate::journal::{Durability, Journal};
 use crate::partition::{Leadership, Partition};
 use crate::placement::{self, java_hash};
@@ -123,6 +122,7 @@ impl Broker {
         seed: u64,
         faults: Faults,
         data_dir: Option<&Path>,
+        dispatch: Dispatch,
     ) -> io::Result<Self> {
         let storage: Arc<dyn Storage> = match data_dir {
             None => Arc::new(MemoryStorage::default()),
@@ -155,7 +155,7 @@ impl Broker {
             groups,
             faults,
             random: Mutex::new(random),
-            dispatch: Dispatch::new(handlers::apis()),
+            dispatch,
             state,
             producer_ids: Mutex::new(ProducerIds {
                 next,
@@ -263,6 +263,55 @@ impl Broker {
         self.moving_groups(|| {
             self.nodes.write().insert(node.id, node);
         });
+    }
+
+    /// A node is gone: what it led is led by another replica in sync, or by nobody.
+    pub(crate) fn node_down(&self, id: NodeId) {
+        self.set_alive(id, false);
+        self.each_leadership(|leadership| {
+            // The last replica in sync stays one: it alone has everything, and may lead again.
+            if leadership.isr.len() > 1 {
+                leadership.isr.retain(|replica| *replica != id);
+            }
+            if leadership.leader == Some(id) {
+                leadership.leader = leadership
+                    .isr
+                    .iter()
+                    .copied()
+                    .find(|replica| *replica != id);
+            }
+        });
+    }
+
+    /// A node is back: it is in sync at once, and leads what nobody else does.
+    pub(crate) fn node_up(&self, id: NodeId) {
+        self.set_alive(id, true);
+        self.each_leadership(|leadership| {
+            if !leadership.replicas.contains(&id) {
+                return;
+            }
+            if !leadership.isr.contains(&id) {
+                leadership.isr.push(id);
+            }
+            leadership.leader.get_or_insert(id);
+        });
+    }
+
+    fn set_alive(&self, id: NodeId, alive: bool) {
+        self.moving_groups(|| {
+            if let Some(node) = self.nodes.write().get_mut(&id) {
+                node.alive = alive;
+            }
+        });
+    }
+
+    fn each_leadership(&self, change: impl Fn(&mut Leadership)) {
+        for topic in self.topics() {
+            let partitions = topic.partitions.read().clone();
+            for partition in partitions {
+                self.lead(&topic, &partition, &change);
+            }
+        }
     }
 
     /// A node by number, alive or not.

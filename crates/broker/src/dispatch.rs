@@ -151,6 +151,20 @@ impl Dispatch {
         Self { apis: table }
     }
 
+    /// Serves no version above `max`, or nothing of the API if that is below its lowest.
+    pub(crate) fn limit(&mut self, key: ApiKey, max: i16) {
+        let Some(row) = self.apis.get_mut(key as usize) else {
+            return;
+        };
+        match row {
+            Some(api) if *api.served.start() <= max => {
+                api.served = *api.served.start()..=max.min(*api.served.end());
+                api.advertised = *api.advertised.start()..=*api.served.end();
+            }
+            _ => *row = None,
+        }
+    }
+
     pub(crate) fn get(&self, key: ApiKey) -> Option<&Api> {
         self.apis.get(key as usize).and_then(Option::as_ref)
     }

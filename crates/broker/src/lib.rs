@@ -47,4 +47,5 @@ pub use config::{BrokerConfig, ConfigError, TopicConfig};
 pub use error::{Error, ErrorKind};
 pub use ferrokafka_wire::ErrorCode;
 pub use ferrokafka_wire::messages::ApiKey;
+pub use ferrokafka_wire::record::Record;
 pub use testkit::{Hold, Observed, On, TestBroker, TestBrokerBuilder};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use ferrokafka_wire::messages::ApiKey;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -22,6 +22,9 @@ use crate::testkit::faults::{Effect, Observed};
 
 /// Bytes asked of the allocator before a frame has delivered any; it grows as they arrive.
 const FRAME_FIRST_RESERVE: usize = 64 * 1024;
+
+/// Bytes in flight on a connection without a socket.
+const IN_MEMORY_BUFFER: usize = 256 * 1024;
 
 /// How long a client may take to accept an answer before its connection is cut.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -43,6 +46,15 @@ impl NodeServer {
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(broker, node, listener));
         Ok(Self { address, tasks })
+    }
+
+    /// A connection without a socket.
+    pub(crate) fn connect(&mut self, broker: Arc<Broker>, node: NodeId) -> DuplexStream {
+        while self.tasks.try_join_next().is_some() {}
+        let (client, server) = duplex(IN_MEMORY_BUFFER);
+        self.tasks
+            .spawn(serve(broker, node, server, "/127.0.0.1".into()));
+        client
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -13,6 +13,8 @@ mod memory;
 mod producers;
 mod recovery;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;

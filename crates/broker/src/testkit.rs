@@ -4,12 +4,15 @@ pub(crate) mod faults;
 mod script;
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ferrokafka_wire::messages::ApiKey;
+use ferrokafka_wire::record::Record;
 use parking_lot::Mutex;
+use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, timeout_at};
@@ -17,7 +20,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::broker::{Broker, CoordinatorKind, NewTopic, Node, NodeId};
 use crate::clock::Clock;
 use crate::config::BrokerConfig;
+use crate::dispatch::Dispatch;
 use crate::error::{Error, ErrorKind};
+use crate::handlers;
 use crate::maintenance;
 use crate::partition::Partition;
 use crate::server::NodeServer;
@@ -34,6 +39,7 @@ pub struct TestBrokerBuilder {
     properties: Vec<(String, String)>,
     listen: SocketAddr,
     data_dir: Option<PathBuf>,
+    max_versions: Vec<(ApiKey, i16)>,
     clock: Clock,
     seed: Option<u64>,
 }
@@ -68,6 +74,12 @@ impl TestBrokerBuilder {
     /// Where node 1 listens; further nodes take the following ports, or free ones if the port is 0.
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = address;
+        self
+    }
+
+    /// Serves an API only up to this version, or not at all if that is below its lowest.
+    pub fn max_version(mut self, api: ApiKey, version: i16) -> Self {
+        self.max_versions.push((api, version));
         self
     }
 
@@ -107,12 +119,17 @@ impl TestBrokerBuilder {
         }
         let location = self.data_dir.as_deref().unwrap_or(Path::new("memory"));
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
+        let mut dispatch = Dispatch::new(handlers::apis());
+        for (api, version) in &self.max_versions {
+            dispatch.limit(*api, *version);
+        }
         let broker = Broker::open(
             config,
             self.clock,
             seed,
             Faults::recording(),
             self.data_dir.as_deref(),
+            dispatch,
         )
         .map_err(|e| storage_error(location).with_source(e))?;
         let broker = Arc::new(broker);
@@ -182,6 +199,10 @@ async fn bind(base: SocketAddr, offset: i32) -> Result<TcpListener, Error> {
         .map_err(|e| listen_error(address).with_source(e))
 }
 
+fn not_running(node: NodeId) -> Error {
+    Error::new(ErrorKind::Unknown, format!("node {node} is not running"))
+}
+
 fn storage_error(location: &Path) -> Error {
     Error::new(
         ErrorKind::Storage,
@@ -202,6 +223,7 @@ impl TestBroker {
             properties: Vec::new(),
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             data_dir: None,
+            max_versions: Vec::new(),
             clock: Clock::System,
             seed: None,
         }
@@ -274,6 +296,69 @@ impl TestBroker {
         self.broker.groups.expire_session(group_id, member_id).await
     }
 
+    /// Ends a node as a kill would: its connections are cut, what it led is led by others or by nobody,
+    /// and the groups it coordinated go on elsewhere from what was committed.
+    ///
+    /// # Errors
+    /// The node is not running.
+    pub async fn crash(&self, node: NodeId) -> Result<(), Error> {
+        let server = self.servers.lock().remove(&node);
+        let server = server.ok_or_else(|| not_running(node))?;
+        server.stop().await;
+        self.broker.node_down(node);
+        Ok(())
+    }
+
+    /// Brings a crashed node back at its old address.
+    ///
+    /// # Errors
+    /// The node is running or never was; its port was taken meanwhile.
+    pub async fn restart(&self, node: NodeId) -> Result<(), Error> {
+        let known = self.broker.node(node).filter(|known| !known.alive);
+        let known = known
+            .ok_or_else(|| Error::new(ErrorKind::Unknown, format!("node {node} is not down")))?;
+        let host: IpAddr = known
+            .host
+            .parse()
+            .map_err(|_| Error::new(ErrorKind::Listen, "no address"))?;
+        let address = SocketAddr::new(host, known.port);
+        let listen = |e| listen_error(address).with_source(e);
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let server = NodeServer::start(self.broker.clone(), node, listener).map_err(listen)?;
+        self.servers.lock().insert(node, server);
+        self.broker.node_up(node);
+        Ok(())
+    }
+
+    /// A connection to the node that listens on this port, without a socket: for runtimes with a
+    /// paused clock, which misfires on sockets.
+    ///
+    /// # Errors
+    /// No running node listens there.
+    pub fn dial(&self, port: u16) -> io::Result<DuplexStream> {
+        let mut servers = self.servers.lock();
+        let found = servers
+            .iter_mut()
+            .find(|(_, server)| server.address().port() == port);
+        let (node, server) = found.ok_or(io::ErrorKind::ConnectionRefused)?;
+        Ok(server.connect(self.broker.clone(), *node))
+    }
+
+    /// Every record of a partition, as a reader from the start would see them.
+    ///
+    /// # Errors
+    /// There is no such topic or partition, or its log cannot be read.
+    pub fn records(&self, topic: &str, partition: i32) -> Result<Vec<Record>, Error> {
+        let (_, found) = self.partition(topic, partition)?;
+        found.log.lock().records().map_err(|e| {
+            Error::new(
+                ErrorKind::Storage,
+                format!("{topic}-{partition} cannot be read"),
+            )
+            .with_source(e)
+        })
+    }
+
     /// Removes what retention no longer keeps, now instead of at the next check.
     pub async fn retain(&self) {
         let broker = self.broker.clone();
@@ -294,10 +379,7 @@ impl TestBroker {
     pub fn move_leader(&self, topic: &str, partition: i32, node: NodeId) -> Result<(), Error> {
         let live = self.broker.node(node).is_some_and(|node| node.alive);
         if !live {
-            return Err(Error::new(
-                ErrorKind::Unknown,
-                format!("node {node} is not running"),
-            ));
+            return Err(not_running(node));
         }
         let (topic, partition) = self.partition(topic, partition)?;
         self.broker.lead(&topic, &partition, |leadership| {

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use ferrokafka_wire::record::{RawBatch, patch_base};
+use ferrokafka_wire::record::{RawBatch, Record, patch_base};
 
 use super::batches::{Accepted, DECOMPRESSED_MAX};
 use super::epochs::LeaderEpochs;
@@ -324,6 +324,22 @@ impl Log {
             }
         }
         Ok(None)
+    }
+
+    /// Every record from the start of the log on, for tests.
+    pub(crate) fn records(&self) -> io::Result<Vec<Record>> {
+        let mut all = Vec::new();
+        for segment in &self.segments {
+            let mut walk = segment.walk();
+            while let Some((position, head)) = walk.next()? {
+                let batch = read_batch(&segment.file, position, head.length)?;
+                for record in batch.records(DECOMPRESSED_MAX).map_err(damaged)? {
+                    all.push(record.map_err(damaged)?);
+                }
+            }
+        }
+        all.retain(|record| record.offset >= self.start_offset);
+        Ok(all)
     }
 
     /// The first record that is not older than `timestamp`.

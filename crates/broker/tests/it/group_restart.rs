@@ -1,54 +1,20 @@
 //! The broker as a process that is killed: what it answered is still there afterwards.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
-
-use std::path::Path;
-use std::process::Stdio;
-
 use ferrokafka_broker::ErrorCode;
 use ferrokafka_wire::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use ferrokafka_wire::messages::{DeleteGroupsRequest, ListGroupsRequest, OffsetFetchRequest};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
-use tokio::time::{Duration, Instant, timeout};
+use tokio::time::{Duration, Instant};
 
-use crate::driver::{Driver, PATIENCE};
+use crate::driver::Driver;
 use crate::group_member::{Member, group_id, topic_name};
+use crate::process::Process;
 
-struct Process {
-    child: Child,
-    address: String,
-}
-
-impl Process {
-    async fn start(data_dir: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ferrokafka-broker"))
-            .args(["--listen", "127.0.0.1:0", "--topic", "t:2"])
-            .args(["--config", "group.min.session.timeout.ms=100"])
-            .arg("--data-dir")
-            .arg(data_dir)
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready = timeout(PATIENCE, lines.next_line())
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
-        let address = ready.strip_prefix("ready ").unwrap().to_owned();
-        Self { child, address }
-    }
-
-    async fn kill(mut self) {
-        self.child.kill().await.unwrap();
-    }
-
-    async fn driver(&self) -> Driver {
-        Driver::connect_address(&self.address).await
-    }
-}
+const MORE: [&str; 4] = [
+    "--topic",
+    "t:2",
+    "--config",
+    "group.min.session.timeout.ms=100",
+];
 
 async fn committed(driver: &mut Driver, group: &str) -> i64 {
     let topic = OffsetFetchRequestTopic::default()
@@ -63,7 +29,7 @@ async fn committed(driver: &mut Driver, group: &str) -> i64 {
 #[tokio::test]
 async fn a_killed_broker_remembers_groups_members_and_offsets() {
     let dir = tempfile::tempdir().unwrap();
-    let broker = Process::start(dir.path()).await;
+    let broker = Process::start(dir.path(), &MORE).await;
     let mut member = Member::with(broker.driver().await, "g");
     member.join().await;
     member.sync(&[(&member.id.clone(), b"A")]).await;
@@ -78,7 +44,7 @@ async fn a_killed_broker_remembers_groups_members_and_offsets() {
     }
     broker.kill().await;
 
-    let broker = Process::start(dir.path()).await;
+    let broker = Process::start(dir.path(), &MORE).await;
     member.driver = broker.driver().await;
     assert_eq!(committed(&mut member.driver, "g").await, 500);
     assert_eq!(committed(&mut member.driver, "simple").await, 1000);
@@ -101,7 +67,7 @@ async fn a_killed_broker_remembers_groups_members_and_offsets() {
 #[tokio::test]
 async fn a_member_that_died_with_the_broker_is_evicted_after_the_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let broker = Process::start(dir.path()).await;
+    let broker = Process::start(dir.path(), &MORE).await;
     let mut member = Member::with(broker.driver().await, "g");
     member.session_timeout_ms = 700;
     member.join().await;
@@ -109,7 +75,7 @@ async fn a_member_that_died_with_the_broker_is_evicted_after_the_restart() {
     broker.kill().await;
     drop(member);
 
-    let broker = Process::start(dir.path()).await;
+    let broker = Process::start(dir.path(), &MORE).await;
     let began = Instant::now();
     let mut heir = Member::with(broker.driver().await, "g");
     let joined = heir.join().await;

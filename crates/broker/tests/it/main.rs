@@ -1,5 +1,6 @@
 //! The broker as clients see it: frames over a socket, no client library.
 
+mod crash;
 mod driver;
 mod fetch;
 mod group_member;
@@ -8,6 +9,8 @@ mod group_offsets;
 mod group_restart;
 mod group_rounds;
 mod group_versions;
+mod nodes;
+mod process;
 mod produce;
 mod records;
 mod topics;

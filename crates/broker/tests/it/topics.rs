@@ -4,9 +4,10 @@ use ferrokafka_broker::TestBroker;
 use ferrokafka_wire::ErrorCode;
 use ferrokafka_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use ferrokafka_wire::messages::delete_topics_request::DeleteTopicState;
+use ferrokafka_wire::messages::describe_configs_request::DescribeConfigsResource;
 use ferrokafka_wire::messages::metadata_request::MetadataRequestTopic;
 use ferrokafka_wire::messages::{
-    CreateTopicsRequest, DeleteTopicsRequest, MetadataRequest, TopicName,
+    CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest, MetadataRequest, TopicName,
 };
 use ferrokafka_wire::protocol::StrBytes;
 
@@ -16,7 +17,7 @@ pub(crate) fn name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }
 
-fn create(
+pub(crate) fn create(
     topic: &str,
     partitions: i32,
     factor: i16,
@@ -36,6 +37,21 @@ fn create(
                 .with_replication_factor(factor)
                 .with_configs(configs.collect()),
         ])
+}
+
+/// Everything there is.
+pub(crate) fn all() -> MetadataRequest {
+    MetadataRequest::default().with_topics(None)
+}
+
+pub(crate) fn describe_config(topic: &str, key: &str) -> DescribeConfigsRequest {
+    let text = |text: &str| StrBytes::from_string(text.to_owned());
+    DescribeConfigsRequest::default().with_resources(vec![
+        DescribeConfigsResource::default()
+            .with_resource_type(2)
+            .with_resource_name(text(topic))
+            .with_configuration_keys(Some(vec![text(key)])),
+    ])
 }
 
 fn ask(topic: &str) -> MetadataRequest {
