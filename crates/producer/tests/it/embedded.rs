@@ -2,21 +2,17 @@
 //! whatever is done to requests, connections and leaders.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ferrokafka_broker::TestBroker;
-use ferrokafka_client::{Client, ClientConfig, Lane, TopicPartition};
+use ferrokafka_client::{Client, ClientConfig};
 use ferrokafka_producer::{Compression, Producer, ProducerConfig, ProducerRecord};
 use ferrokafka_wire::ErrorCode;
-use ferrokafka_wire::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
-use ferrokafka_wire::messages::{ApiKey, TopicName};
-use ferrokafka_wire::protocol::StrBytes;
-use ferrokafka_wire::record::RawBatches;
-use tokio::time::{Instant, timeout};
+use ferrokafka_wire::messages::ApiKey;
+use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::log::{PATIENCE, read};
 
 async fn start(nodes: i32, partitions: i32) -> (TestBroker, Client) {
     let broker = TestBroker::builder()
@@ -32,68 +28,19 @@ async fn start(nodes: i32, partitions: i32) -> (TestBroker, Client) {
     (broker, client)
 }
 
-/// Key, value and offset of every record of a partition.
-async fn read(client: &Client, partition: i32) -> Vec<(Option<Bytes>, Bytes, i64)> {
-    let tp = TopicPartition::new("orders", partition);
-    let deadline = Instant::now() + PATIENCE;
-    let mut records = Vec::new();
-    let mut offset = 0;
-    loop {
-        let topics = [Arc::clone(&tp.topic)];
-        let cluster = client.metadata(&topics, deadline).await.unwrap();
-        let (leader, _) = cluster.leader(&tp).unwrap();
-        let (_, response) = client
-            .request_max_version::<FetchRequest>(leader, Lane::Fetch, deadline, 11, |_| {
-                FetchRequest::default()
-                    .with_max_wait_ms(0)
-                    .with_max_bytes(1 << 20)
-                    .with_topics(vec![
-                        FetchTopic::default()
-                            .with_topic(TopicName(StrBytes::from_static_str("orders")))
-                            .with_partitions(vec![
-                                FetchPartition::default()
-                                    .with_partition(partition)
-                                    .with_fetch_offset(offset)
-                                    .with_partition_max_bytes(1 << 20),
-                            ]),
-                    ])
-            })
-            .await
-            .unwrap();
-        let row = &response.responses[0].partitions[0];
-        assert_eq!(
-            row.error_code,
-            0,
-            "{}",
-            ErrorCode::from_code(row.error_code)
-        );
-        let before = offset;
-        for batch in RawBatches::new(row.records.clone().unwrap_or_default()) {
-            let batch = batch.unwrap();
-            batch.verify_crc().unwrap();
-            for record in batch.records(1 << 26).unwrap() {
-                let record = record.unwrap();
-                if record.offset >= offset {
-                    offset = record.offset + 1;
-                    records.push((record.key, record.value.unwrap(), record.offset));
-                }
-            }
-        }
-        if offset == before {
-            return records;
-        }
-    }
-}
-
 /// Every key's values count up from 0 without a gap or a repetition, and `total` records are there.
 async fn check_per_key(client: &Client, partitions: i32, total: usize) {
     let mut next: HashMap<Bytes, usize> = HashMap::new();
     let mut seen = 0;
     for partition in 0..partitions {
-        for (expected, (key, value, offset)) in (0..).zip(read(client, partition).await) {
-            assert_eq!(offset, expected);
-            let next = next.entry(key.unwrap()).or_default();
-            assert_eq!(value, next.to_string(), "orders-{partition}@{offset}");
+        for (expected, record) in (0..).zip(read(client, "orders", partition).await) {
+            assert_eq!(record.offset, expected);
+            let next = next.entry(record.key.unwrap()).or_default();
+            assert_eq!(
+                record.value,
+                next.to_string(),
+                "orders-{partition}@{expected}"
+            );
             *next += 1;
             seen += 1;
         }
@@ -194,10 +141,11 @@ async fn offsets_told_are_the_offsets_in_the_log() {
     for delivery in deliveries {
         told.push(timeout(PATIENCE, delivery).await.unwrap().unwrap().offset);
     }
-    let log = read(&client, 0).await;
+    let log = read(&client, "orders", 0).await;
     assert_eq!(log.len(), 500);
+    assert!(log.iter().all(|record| record.epoch == 0));
     for (n, offset) in told.into_iter().enumerate() {
-        assert_eq!(log[offset as usize].1, n.to_string());
+        assert_eq!(log[offset as usize].value, n.to_string());
     }
     broker.stop().await;
 }

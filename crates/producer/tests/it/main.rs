@@ -8,4 +8,5 @@ mod batching;
 mod embedded;
 mod fake;
 mod faults;
+mod log;
 mod shutdown;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ferrokafka_client::{Delivery, ErrorKind};
 use ferrokafka_producer::{ProducerConfig, ProducerRecord};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::fake::{FakeCluster, PATIENCE};
 
@@ -82,12 +82,12 @@ async fn close_is_over_in_time_and_fails_what_is_left() {
     assert_eq!(started.elapsed().as_secs(), 3);
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(error.to_string().contains("2 records"), "{error}");
-    let error = sent.await.unwrap_err();
+    let error = timeout(PATIENCE, sent).await.unwrap().unwrap_err();
     assert_eq!(
         (error.kind(), error.delivery()),
         (ErrorKind::Closed, Delivery::Unknown)
     );
-    let error = unsent.await.unwrap_err();
+    let error = timeout(PATIENCE, unsent).await.unwrap().unwrap_err();
     assert_eq!(
         (error.kind(), error.delivery()),
         (ErrorKind::Closed, Delivery::NotSent)
@@ -121,10 +121,7 @@ async fn dropped_deliveries_end_with_an_error() {
     drop(producer);
     assert!(delivery.try_result().is_none(), "a clone is still there");
     drop(clone);
-    let error = tokio::time::timeout(PATIENCE, delivery)
-        .await
-        .unwrap()
-        .unwrap_err();
+    let error = timeout(PATIENCE, delivery).await.unwrap().unwrap_err();
     assert_eq!(
         (error.kind(), error.delivery()),
         (ErrorKind::Closed, Delivery::NotSent)
