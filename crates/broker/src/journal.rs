@@ -429,6 +429,26 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_behind_damage_does_not_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("j");
+        let mut journal = Journal::open(&path, Durability::PageCache).unwrap();
+        for key in ["a", "b", "c"] {
+            journal.append(vec![put(key, "1")]).unwrap();
+        }
+        let mut bent = std::fs::read(&path).unwrap();
+        let middle = bent.len() / 2;
+        bent[middle] ^= 1;
+        std::fs::write(&path, &bent).unwrap();
+        let mut journal = Journal::open(&path, Durability::PageCache).unwrap();
+        // As long as the damaged entry, so that the next one would follow exactly.
+        journal.append(vec![put("d", "1")]).unwrap();
+        let journal = Journal::open(&path, Durability::PageCache).unwrap();
+        let keys: Vec<String> = contents(&journal).into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["a", "d"]);
+    }
+
+    #[test]
     fn history_is_dropped_and_contents_are_kept() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("j");

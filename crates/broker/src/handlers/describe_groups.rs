@@ -11,7 +11,7 @@ use ferrokafka_wire::ErrorCode;
 use ferrokafka_wire::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use ferrokafka_wire::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
 
-use super::coordinator_check::coordinates_members;
+use super::coordinator_check::coordinates;
 use super::text;
 use crate::dispatch::{Context, Handler};
 use crate::group::classic::{Group, State};
@@ -30,7 +30,7 @@ impl Handler for DescribeGroups {
 
     async fn handle(cx: Context, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
         let groups = request.groups.iter().map(|id| {
-            if let Err(code) = coordinates_members(&cx, id) {
+            if let Err(code) = coordinates(&cx, id) {
                 return failed(id, code);
             }
             let described = cx

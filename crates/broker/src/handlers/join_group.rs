@@ -27,7 +27,12 @@ impl Handler for JoinGroup {
 
     async fn handle(cx: Context, request: JoinGroupRequest) -> JoinGroupResponse {
         if let Err(code) = coordinates_members(&cx, &request.group_id) {
-            return Self::reject(&cx, &request, code);
+            // Only the group itself repeats the member's id.
+            let member = match code {
+                ErrorCode::InvalidGroupId => (&*request.member_id).into(),
+                _ => "".into(),
+            };
+            return write(cx.version, JoinReply::error(member, code));
         }
         let group = request.group_id.clone();
         let version = cx.version;
@@ -35,11 +40,8 @@ impl Handler for JoinGroup {
         write(version, reply)
     }
 
-    fn reject(cx: &Context, request: &JoinGroupRequest, error: ErrorCode) -> JoinGroupResponse {
-        write(
-            cx.version,
-            JoinReply::error((&*request.member_id).into(), error),
-        )
+    fn reject(cx: &Context, _: &JoinGroupRequest, error: ErrorCode) -> JoinGroupResponse {
+        write(cx.version, JoinReply::error("".into(), error))
     }
 
     fn throttle(response: &mut JoinGroupResponse, ms: i32) {

@@ -30,12 +30,15 @@ impl Handler for OffsetCommit {
         if let Err(code) = coordinates(&cx, &request.group_id) {
             return Self::reject(&cx, &request, code);
         }
-        // Kafka asks for the topic only, not for the partition.
-        let known: Vec<bool> = request
-            .topics
-            .iter()
-            .map(|topic| cx.broker.topic(&topic.name).is_some())
-            .collect();
+        // Whether each partition exists, in the order of the request.
+        let mut known = Vec::new();
+        for asked in &request.topics {
+            let topic = cx.broker.topic(&asked.name);
+            known.extend(asked.partitions.iter().map(|asked| {
+                let topic = topic.as_ref();
+                topic.is_some_and(|topic| topic.partition(asked.partition_index).is_some())
+            }));
+        }
         let commit = read(&cx, &request, &known);
         let results = match commit.offsets.len() {
             0 => Ok(Vec::new()),
@@ -45,16 +48,17 @@ impl Handler for OffsetCommit {
             .as_ref()
             .map(|codes| codes.iter())
             .map_err(|code| *code);
-        let topics = request.topics.into_iter().zip(known).map(|(topic, known)| {
-            answer(topic, || match (known, &mut codes) {
-                (false, _) => ErrorCode::UnknownTopicOrPartition,
-                (true, Err(code)) => *code,
-                (true, Ok(codes)) => codes
-                    .next()
-                    .copied()
-                    .unwrap_or(ErrorCode::UnknownServerError),
-            })
-        });
+        let mut known = known.into_iter();
+        let mut next = || match (known.next(), &mut codes) {
+            (None | Some(false), _) => ErrorCode::UnknownTopicOrPartition,
+            (Some(true), Err(code)) => *code,
+            (Some(true), Ok(codes)) => codes
+                .next()
+                .copied()
+                .unwrap_or(ErrorCode::UnknownServerError),
+        };
+        let topics = request.topics.into_iter();
+        let topics = topics.map(|topic| answer(topic, &mut next));
         OffsetCommitResponse::default().with_topics(topics.collect())
     }
 
@@ -75,30 +79,27 @@ impl Handler for OffsetCommit {
     }
 }
 
-/// The part of the request that concerns topics which exist.
+/// The part of the request that concerns partitions which exist.
 fn read(cx: &Context, request: &OffsetCommitRequest, known: &[bool]) -> CommitRequest {
-    let known_topics = request
-        .topics
-        .iter()
-        .zip(known)
-        .filter(|(_, known)| **known);
-    let offsets = known_topics.flat_map(|(topic, _)| {
+    let asked = request.topics.iter().flat_map(|topic| {
         let name = Name::from(&**topic.name);
-        topic.partitions.iter().map(move |partition| CommitOffset {
-            topic: name.clone(),
-            partition: partition.partition_index,
-            offset: partition.committed_offset,
-            leader_epoch: if cx.version >= 6 {
-                partition.committed_leader_epoch
-            } else {
-                -1
-            },
-            metadata: partition
-                .committed_metadata
-                .as_deref()
-                .unwrap_or_default()
-                .into(),
-        })
+        let partitions = topic.partitions.iter();
+        partitions.map(move |partition| (name.clone(), partition))
+    });
+    let known = asked.zip(known).filter(|(_, known)| **known);
+    let offsets = known.map(|((topic, partition), _)| CommitOffset {
+        topic,
+        partition: partition.partition_index,
+        offset: partition.committed_offset,
+        leader_epoch: match cx.version {
+            6.. => partition.committed_leader_epoch,
+            _ => -1,
+        },
+        metadata: partition
+            .committed_metadata
+            .as_deref()
+            .unwrap_or_default()
+            .into(),
     });
     CommitRequest {
         claim: Claim {
