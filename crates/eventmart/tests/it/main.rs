@@ -4,4 +4,5 @@
     reason = "in helpers too, a step that fails fails the test"
 )]
 
+mod determinism;
 mod story;
