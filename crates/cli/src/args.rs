@@ -145,6 +145,8 @@ pub(crate) struct DemoArgs {
 pub(crate) enum Day {
     /// Topics: created, described, explained; keys, retention and compaction at work.
     Day1,
+    /// Producers: four services, order kept, faults survived.
+    Day3,
     /// Consumers: groups, rebalancing, redelivery, dead letters.
     Day4,
 }

@@ -1,8 +1,11 @@
 //! The days of the course as scenarios: each emits typed events, and each fact it states was measured.
 
 mod day1;
+mod day3;
 mod day4;
 mod ground;
+mod group;
+mod proxy;
 mod read_back;
 mod watch;
 
@@ -18,6 +21,8 @@ use crate::scenario::{Column, Sink, Stage};
 pub enum Day {
     /// Topics: created, described, explained; keys, retention and compaction at work.
     One,
+    /// Producers: four services, order kept, faults survived.
+    Three,
     /// Consumers: groups, rebalancing, redelivery, dead letters.
     Four,
 }
@@ -57,6 +62,19 @@ pub async fn play(
             );
             act(stage, async |stage| {
                 day1::play(stage, cluster, options).await
+            })
+            .await
+        }
+        Day::Three => {
+            let stage = open(
+                cluster,
+                sink,
+                options,
+                ("day3", "Event producers"),
+                day3::STEPS,
+            );
+            act(stage, async |stage| {
+                day3::play(stage, cluster, options).await
             })
             .await
         }

@@ -61,6 +61,7 @@ pub(crate) async fn run(args: DemoArgs, no_color: bool) -> Result<Exit> {
 fn day(day: Day) -> demo::Day {
     match day {
         Day::Day1 => demo::Day::One,
+        Day::Day3 => demo::Day::Three,
         Day::Day4 => demo::Day::Four,
     }
 }

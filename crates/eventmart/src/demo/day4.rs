@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::cluster::Cluster;
 use crate::demo::ground::{Creation, Ground};
-use crate::demo::watch::Watch;
+use crate::demo::group::Group;
 use crate::demo::{Options, STARTING_ORDER, who_writes_and_reads};
 use crate::error::Result;
 use crate::event::Event;
@@ -23,7 +23,7 @@ use crate::expected::Expected;
 use crate::generator::{Generator, Session, Volume};
 use crate::platform::Service;
 use crate::scenario::{Column, Stage};
-use crate::service::{Figures, Handler, Member, Publisher, Stop, handler_of};
+use crate::service::{Figures, Publisher};
 use crate::topic::DEAD_LETTERS;
 
 pub(super) const STEPS: usize = 8;
@@ -31,14 +31,6 @@ pub(super) const STEPS: usize = 8;
 /// Visits told while all is well, and while a member is dead; the rest while AuditService is stopped.
 const SESSIONS_WELL: usize = 60;
 const SESSIONS_MEMBER_DEAD: usize = 80;
-
-/// A service with its group.
-struct Group {
-    handler: Arc<dyn Handler>,
-    publisher: Publisher,
-    watch: Arc<Watch>,
-    members: Vec<Member>,
-}
 
 /// The day under way.
 struct Play<'a> {
@@ -111,16 +103,12 @@ impl<'a> Play<'a> {
         step.why("each group reads every event of its topics; within a group each partition has one member");
         let mut rows = Vec::new();
         for service in STARTING_ORDER {
-            let group = self.start_group(service).await?;
-            let partitions = Ground::partitions_read_by(service);
-            let name = format!("{}-1", service.slug());
+            let group = Group::start(&self.ground, service, &self.figures).await?;
             let generation = group
                 .watch
-                .wait(&format!("{name} gets its partitions"), |seen| {
-                    seen.is_shared_by(&[&name], partitions)
-                        .then(|| seen.rebalances.last().map_or(0, |last| last.generation))
-                })
-                .await?;
+                .look(|seen| seen.rebalances.last().map_or(0, |last| last.generation));
+            let partitions = Ground::partitions_read_by(service);
+            let name = format!("{}-1", service.slug());
             rows.push(vec![
                 service.group(),
                 generation.to_string(),
@@ -150,33 +138,6 @@ impl<'a> Play<'a> {
         );
         step.hint("eventmart group list");
         step.done()
-    }
-
-    async fn start_group(&self, service: Service) -> Result<Group> {
-        let handler = match service {
-            Service::Analytics => Some(Arc::clone(&self.figures) as Arc<dyn Handler>),
-            other => handler_of(
-                other,
-                self.ground.reactions,
-                Arc::clone(&self.ground.gateway),
-            ),
-        };
-        let handler = handler.unwrap_or_else(|| Arc::new(crate::service::Watching(service)));
-        let publisher = self.ground.publisher(service).await?;
-        let watch = Watch::new();
-        let config = self
-            .ground
-            .member_config(service, &format!("{}-1", service.slug()));
-        let member = self
-            .ground
-            .member(config, &handler, &publisher, &watch)
-            .await?;
-        Ok(Group {
-            handler,
-            publisher,
-            watch,
-            members: vec![member],
-        })
     }
 
     /// The story after the first `sessions` visits.
@@ -218,10 +179,7 @@ impl<'a> Play<'a> {
     /// Ends everything in order: readers first, then what they write with.
     async fn stop(self) -> Result<()> {
         for (_, group) in self.groups {
-            for member in group.members {
-                member.stop(Stop::Leave).await?;
-            }
-            group.publisher.close().await?;
+            group.stop().await?;
         }
         self.shop.close().await?;
         self.ground.leave().await

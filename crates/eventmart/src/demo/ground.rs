@@ -67,15 +67,20 @@ impl<'a> Ground<'a> {
         Ok(Client::connect(self.cluster.client_config(id)).await?)
     }
 
+    /// A client configuration, for what dials in another way than usual.
+    pub(super) fn client_config(&self, id: &str) -> ferrokafka::ClientConfig {
+        self.cluster.client_config(id)
+    }
+
+    /// A publisher over a producer of one's own.
+    pub(super) fn publisher_over(&self, producer: Producer) -> Publisher {
+        Publisher::new(producer, Arc::clone(&self.encoding), self.names().clone())
+    }
+
     /// A producer for one service.
     pub(super) async fn publisher(&self, service: Service) -> Result<Publisher> {
         let client = self.client(service.slug()).await?;
-        let producer = Producer::with_client(client, ProducerConfig::new())?;
-        Ok(Publisher::new(
-            producer,
-            Arc::clone(&self.encoding),
-            self.names().clone(),
-        ))
+        Ok(self.publisher_over(Producer::with_client(client, ProducerConfig::new())?))
     }
 
     /// How long a silent member keeps its partitions. A cluster of our own allows less than Kafka's default minimum.

@@ -205,6 +205,18 @@ impl Step<'_> {
         self.state(name, expected.to_owned(), measured.to_string(), held, false);
     }
 
+    /// States a lower bound; the measured number is not part of the normalised log.
+    pub fn at_least<T: PartialOrd + Display>(&mut self, name: &str, least: T, measured: T) {
+        let held = measured >= least;
+        self.state(
+            name,
+            format!("at least {least}"),
+            measured.to_string(),
+            held,
+            true,
+        );
+    }
+
     /// States that something took no longer than `limit`; the measured time is not part of the normalised log.
     pub fn within(&mut self, name: &str, limit: Duration, measured: Duration) {
         let shown = format!("{} ms", measured.as_millis());

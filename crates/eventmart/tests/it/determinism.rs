@@ -46,3 +46,8 @@ async fn two_runs_tell_the_same(day: Day, seed: u64) {
 async fn day4_tells_the_same_twice() {
     two_runs_tell_the_same(Day::Four, 42).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn day3_tells_the_same_twice() {
+    two_runs_tell_the_same(Day::Three, 42).await;
+}
