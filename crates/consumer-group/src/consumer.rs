@@ -179,7 +179,8 @@ impl Consumer {
     /// way; [`Consumer::seek`] first.
     ///
     /// # Cancellation
-    /// The commit goes on; only its result is lost.
+    /// A commit that was begun goes on; only its result is lost. One that still waited behind
+    /// others may not be begun.
     pub async fn commit(&self, offsets: impl Into<CommitOffsets>) -> Result<(), Error> {
         self.shared.commit(offsets.into()).await
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ferrokafka_client::{Error, TopicPartition};
 use futures_util::future::BoxFuture;
 
-use crate::offsets::CommitOffsets;
+use crate::offsets::{CommitOffsets, SeekTo};
 use crate::shared::Shared;
 
 /// Is told when partitions come and go. The calls run inside `poll`, one at a time.
@@ -75,6 +75,14 @@ impl RebalanceContext<'_> {
     #[must_use]
     pub fn position(&self, partition: &TopicPartition) -> Option<i64> {
         self.shared.position(partition)
+    }
+
+    /// Goes on reading elsewhere, as `Consumer::seek` does; in `assigned`, before anything is read.
+    ///
+    /// # Errors
+    /// As `Consumer::seek`.
+    pub fn seek(&mut self, partition: &TopicPartition, to: impl Into<SeekTo>) -> Result<(), Error> {
+        self.shared.seek(partition, to.into())
     }
 
     /// The generation: in `assigned` the new one, in `revoked` and `lost` that in which the

@@ -127,6 +127,8 @@ pub(crate) struct Partitions {
     epochs: u64,
     /// The consumer closes: nothing is fetched any more.
     stopped: bool,
+    /// A chunk was emptied since somebody asked: there is room to fetch.
+    freed: bool,
 }
 
 impl Partitions {
@@ -137,6 +139,7 @@ impl Partitions {
             turn: VecDeque::new(),
             epochs: 0,
             stopped: false,
+            freed: false,
         }
     }
 
@@ -448,15 +451,20 @@ impl Partitions {
             };
             let drained = match self.slots.get_mut(&tp) {
                 Some(slot) if !slot.paused => slot.drain(&tp, max, &mut out),
-                _ => Ok(()),
+                _ => Ok(false),
             };
             self.turn.push_back(tp);
-            drained?;
+            self.freed |= drained?;
             if out.len() >= max {
                 break;
             }
         }
         Ok(out)
+    }
+
+    /// Whether there is room for more since the last call.
+    pub(crate) fn take_freed(&mut self) -> bool {
+        std::mem::take(&mut self.freed)
     }
 
     /// Positions to commit: those that `poll` reached and that are not committed yet.
@@ -602,12 +610,14 @@ impl Slot {
         Effect::FindPosition
     }
 
+    /// True if a chunk was emptied.
     fn drain(
         &mut self,
         tp: &TopicPartition,
         max: usize,
         out: &mut Vec<ConsumerRecord>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
+        let mut freed = false;
         while let Some(chunk) = self.chunks.front_mut() {
             let mut consumed = self.consumed.unwrap_or(Position::at(-1));
             let drained = chunk.drain(tp, max, out, &mut consumed);
@@ -615,12 +625,13 @@ impl Slot {
             match drained {
                 Ok(true) => {
                     self.chunks.pop_front();
+                    freed = true;
                     if self.chunks.is_empty() && self.phase == Phase::Ready {
                         // After a reset the position may have jumped over what is gone.
                         self.consumed = Some(self.fetch);
                     }
                 }
-                Ok(false) => return Ok(()),
+                Ok(false) => return Ok(freed),
                 Err(error) => {
                     // What was fetched is of no use; a seek past the offset goes on.
                     self.chunks.clear();
@@ -632,10 +643,10 @@ impl Slot {
         }
         // What stands before the error is handed out first; it comes up again when nothing is left.
         match &self.error {
-            _ if !out.is_empty() => Ok(()),
+            _ if !out.is_empty() => Ok(freed),
             Some(error) if self.phase == Phase::Stuck => Err(error.clone()),
             Some(_) => Err(self.error.take().unwrap_or_else(|| no_offset(tp))),
-            None => Ok(()),
+            None => Ok(freed),
         }
     }
 }

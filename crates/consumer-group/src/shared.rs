@@ -12,7 +12,7 @@ use ferrokafka_client::{Client, Error, ErrorKind, GroupMetadata, TopicPartition}
 use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::committer::{self, COMMITS_WAITING_MAX, CommitRequest};
 use crate::config::{ConsumerConfig, IsolationLevel};
@@ -204,8 +204,14 @@ impl Shared {
     }
 
     pub(crate) fn drain(&self) -> Result<Records, Error> {
-        let drained = self.partitions.lock().drain(self.config.max_poll_records);
-        self.changed();
+        let (drained, freed) = {
+            let mut partitions = self.partitions.lock();
+            let drained = partitions.drain(self.config.max_poll_records);
+            (drained, partitions.take_freed())
+        };
+        if freed {
+            self.changed();
+        }
         Ok(Records::new(drained?))
     }
 
@@ -262,8 +268,15 @@ impl Shared {
         if request.offsets.is_empty() {
             return Ok(());
         }
-        // The committer answers by the request's deadline, and takes the next one then.
-        self.commits.send(request).await.map_err(|_| closed())?;
+        let deadline = request.deadline;
+        match timeout_at(deadline, self.commits.send(request)).await {
+            Ok(sent) => sent.map_err(|_| closed())?,
+            Err(_) => {
+                let text = "earlier commits still wait for the coordinator";
+                return Err(Error::new(ErrorKind::Timeout, text));
+            }
+        }
+        // The committer answers by the request's deadline.
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 

@@ -240,6 +240,22 @@ async fn answer_to_a_former_generation_is_ignored() {
 }
 
 #[tokio::test]
+async fn answer_to_a_former_round_is_ignored() {
+    let mut machine = machine(RebalanceProtocol::Cooperative);
+    let mut now = Instant::now();
+    let Action::Join { round, .. } = next_join(&mut machine, &mut now) else {
+        panic!()
+    };
+    machine.on_join(now, round, Err(code(ErrorCode::CoordinatorLoadInProgress)));
+    next_join(&mut machine, &mut now);
+    machine.on_join(now, round, Ok(joined(7)));
+    assert_eq!(
+        (machine.state(), machine.generation()),
+        (State::Joining, -1)
+    );
+}
+
+#[tokio::test]
 async fn eager_member_gives_everything_back_before_it_joins() {
     let (mut machine, mut now) = stable(RebalanceProtocol::Eager);
     machine.on_fencing_code(now, "m", 1, ErrorCode::RebalanceInProgress);

@@ -122,6 +122,40 @@ async fn automatic_commit_comes_before_partitions_are_given_back() {
     }
 }
 
+/// Starts every partition at offset 3.
+struct Seeking;
+
+impl RebalanceListener for Seeking {
+    fn assigned<'a>(
+        &'a mut self,
+        ctx: &'a mut RebalanceContext<'_>,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, ()> {
+        for tp in partitions {
+            ctx.seek(tp, 3).unwrap();
+        }
+        Box::pin(async {})
+    }
+}
+
+#[tokio::test]
+async fn listener_decides_where_to_start() {
+    let broker = broker("t", 1).await;
+    let client = connect(&broker).await;
+    produce(&client, &tp("t", 0), 5).await;
+    let mut a = Consumer::with_client(client, config("g")).unwrap();
+    a.subscribe(["t"], Seeking).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let mut offsets = Vec::new();
+    while offsets.len() < 2 {
+        assert!(Instant::now() < deadline);
+        let records = a.poll(Duration::from_millis(50)).await.unwrap();
+        offsets.extend(records.iter().map(|r| r.offset));
+    }
+    assert_eq!(offsets, [3, 4]);
+    a.kill();
+}
+
 #[tokio::test]
 async fn second_holder_of_a_static_identity_fences_the_first() {
     let broker = broker("t", 2).await;
