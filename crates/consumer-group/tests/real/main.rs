@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ferrokafka_broker::apache::ApacheKafka;
 use ferrokafka_client::{Client, ClientConfig, Lane, Route, TopicPartition};
@@ -66,12 +66,15 @@ fn name() -> TopicName {
 /// Writes the values `ROUND-PARTITION-N` for n below `count` to every partition.
 async fn produce(client: &Client, round: &str, count: usize) {
     let deadline = Instant::now() + PATIENCE;
+    // Older records would be removed by the retention of seven days, which this broker applies at once.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = i64::try_from(now.as_millis()).unwrap();
     for partition in 0..PARTITIONS {
         let mut batch = BatchBuilder::new(1024);
         for n in 0..count {
             let value = format!("{round}-{partition}-{n}");
             batch
-                .append(1_700_000_000_000, None, Some(value.as_bytes()), &[])
+                .append(now, None, Some(value.as_bytes()), &[])
                 .unwrap();
         }
         let records = batch.finish(Compression::None).unwrap().bytes();
