@@ -10,20 +10,25 @@
 //! What it does not: transactions, `acks=0`, and splitting of batches that a broker finds too large.
 //! Connections, metadata and errors are the client's.
 //!
-//! ```no_run
-//! # async fn example() -> Result<(), ferrokafka_client::Error> {
+//! ```
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let broker = ferrokafka_broker::TestBroker::builder().topic("orders", 3).start().await?;
+//! # let bootstrap = broker.bootstrap();
 //! use std::time::Duration;
 //! use ferrokafka_client::ClientConfig;
 //! use ferrokafka_producer::{Producer, ProducerConfig, ProducerRecord};
 //!
 //! let config = ProducerConfig::new().linger(Duration::from_millis(10));
-//! let producer = Producer::connect(ClientConfig::new("127.0.0.1:9092"), config).await?;
+//! let producer = Producer::connect(ClientConfig::new(bootstrap), config).await?;
 //! for n in 0..1_000 {
 //!     let record = ProducerRecord::new("orders").key(format!("customer-{}", n % 10)).value("…");
 //!     // Not interested in this one's offset: `flush` and `close` tell of failures as well.
 //!     drop(producer.send(record).await?);
 //! }
 //! producer.close(Duration::from_secs(10)).await?;
+//! # assert_eq!(producer.metrics().records_acked, 1_000);
+//! # broker.stop().await;
 //! # Ok(())
 //! # }
 //! ```

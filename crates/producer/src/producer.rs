@@ -22,20 +22,25 @@ use crate::{BatchDelivery, Delivery, ProducerConfig, ProducerMetrics, ProducerRe
 /// Sends records. Cheap to clone; all clones share buffers, tasks and connections.
 ///
 /// # Examples
-/// ```no_run
-/// # async fn example() -> Result<(), ferrokafka_client::Error> {
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let broker = ferrokafka_broker::TestBroker::builder().topic("orders", 3).start().await?;
+/// # let bootstrap = broker.bootstrap();
 /// use std::time::Duration;
 /// use ferrokafka_client::ClientConfig;
 /// use ferrokafka_producer::{Producer, ProducerConfig, ProducerRecord};
 ///
 /// let producer =
-///     Producer::connect(ClientConfig::new("127.0.0.1:9092"), ProducerConfig::new()).await?;
+///     Producer::connect(ClientConfig::new(bootstrap), ProducerConfig::new()).await?;
 /// let delivery = producer
 ///     .send(ProducerRecord::new("orders").key("customer-7").value("…"))
 ///     .await?;
 /// let metadata = delivery.await?;
 /// println!("{} at offset {}", metadata.topic_partition, metadata.offset);
+/// # assert_eq!(metadata.offset, 0);
 /// producer.close(Duration::from_secs(10)).await?;
+/// # broker.stop().await;
 /// # Ok(())
 /// # }
 /// ```
