@@ -61,6 +61,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
 
     let mut builder = TestBroker::builder()
+        .without_script()
         .nodes(args.nodes)
         .listen(resolve(&args.listen)?);
     if let Some(directory) = args.data_dir {

@@ -40,6 +40,7 @@ pub struct TestBrokerBuilder {
     listen: SocketAddr,
     data_dir: Option<PathBuf>,
     max_versions: Vec<(ApiKey, i16)>,
+    scripted: bool,
     clock: Clock,
     seed: Option<u64>,
 }
@@ -80,6 +81,12 @@ impl TestBrokerBuilder {
     /// Serves an API only up to this version, or not at all if that is below its lowest.
     pub fn max_version(mut self, api: ApiKey, version: i16) -> Self {
         self.max_versions.push((api, version));
+        self
+    }
+
+    /// Neither remembers requests nor applies scripted faults: for a broker that serves rather than tests.
+    pub fn without_script(mut self) -> Self {
+        self.scripted = false;
         self
     }
 
@@ -127,7 +134,11 @@ impl TestBrokerBuilder {
             config,
             self.clock,
             seed,
-            Faults::recording(),
+            if self.scripted {
+                Faults::recording()
+            } else {
+                Faults::default()
+            },
             self.data_dir.as_deref(),
             dispatch,
         )
@@ -224,6 +235,7 @@ impl TestBroker {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             data_dir: None,
             max_versions: Vec::new(),
+            scripted: true,
             clock: Clock::System,
             seed: None,
         }

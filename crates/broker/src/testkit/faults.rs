@@ -17,7 +17,7 @@ use crate::codec::{CodecError, Header};
 /// How many requests are remembered; older ones are forgotten.
 const OBSERVED_MAX: usize = 100_000;
 /// How many bytes of request bodies are remembered.
-const OBSERVED_BYTES_MAX: usize = 64 << 20;
+const OBSERVED_BYTES_MAX: usize = 16 << 20;
 
 /// A request as a node saw it.
 #[derive(Debug, Clone)]

@@ -1,5 +1,7 @@
 //! The broker as clients see it: frames over a socket, no client library.
 
+mod admin;
+mod advertised;
 mod crash;
 mod driver;
 mod fetch;
@@ -13,5 +15,6 @@ mod nodes;
 mod process;
 mod produce;
 mod records;
+mod third_party;
 mod topics;
 mod versions;
