@@ -137,6 +137,13 @@ fn snappy_that_announces_a_gigabyte_in_ten_bytes_reserves_nothing() {
         .decompress(&bare, usize::MAX)
         .unwrap_err();
     assert_eq!(error.kind(), DecodeErrorKind::Invalid);
+    // Refused by its length alone, before any memory was asked for.
+    assert!(
+        error
+            .to_string()
+            .contains("10 bytes cannot hold 1073741824"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Frames: what one side encodes the other decodes, and nothing else.
 
 use bytes::{Buf, Bytes};
+use ferrokafka_wire::DecodeErrorKind;
 use ferrokafka_wire::frame::{
     decode_request, decode_request_header, decode_response, decode_response_header, encode_request,
     encode_response,
 };
 use ferrokafka_wire::messages::{
     ApiKey, ApiVersionsRequest, ApiVersionsResponse, HeartbeatRequest, HeartbeatResponse,
+    MetadataRequest,
 };
 use ferrokafka_wire::protocol::{Message, Request, StrBytes};
 
@@ -51,15 +53,20 @@ fn a_response_comes_back_and_api_versions_keeps_the_old_header() {
         response
     );
 
-    let frame = encode_response(
-        ApiVersionsRequest::KEY,
-        3,
-        9,
-        &ApiVersionsResponse::default(),
-    )
-    .unwrap();
+    let unsupported = ApiVersionsResponse::default().with_error_code(35);
+    let frame = encode_response(ApiVersionsRequest::KEY, 3, 9, &unsupported).unwrap();
     // Length and correlation id, then at once the error code: no tagged fields between them.
-    assert_eq!(frame[4..10], [0, 0, 0, 9, 0, 0]);
+    assert_eq!(frame[4..10], [0, 0, 0, 9, 0, 35]);
+}
+
+/// The decoders of the messages would reserve memory for a billion items, and abort.
+#[test]
+fn hostile_counts_are_refused_before_the_decoder_sees_them() {
+    let topics = Bytes::copy_from_slice(&1_000_000_000i32.to_be_bytes());
+    let error = decode_request::<MetadataRequest>(topics.clone(), 1).unwrap_err();
+    assert_eq!(error.kind(), DecodeErrorKind::Truncated);
+    let error = decode_response::<MetadataRequest>(topics, 1).unwrap_err();
+    assert_eq!(error.kind(), DecodeErrorKind::Truncated);
 }
 
 #[test]
