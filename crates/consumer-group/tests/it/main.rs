@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod assigned;
+mod churn;
 mod groups;
 mod offsets;
 mod rebalance;

@@ -165,3 +165,28 @@ async fn fetches_of_one_broker_do_not_wait_for_another() {
     a.until("more of them", |a| a.count() == 12).await;
     held.release();
 }
+
+#[tokio::test]
+async fn restart_of_the_only_broker_is_survived() {
+    let broker = broker("t", 2).await;
+    let client = connect(&broker).await;
+    produce_all(&client, "t", 2, 5).await;
+    let mut a = Reader::join(&broker, config("g"), "t").await;
+    a.until("the first records", |a| a.count() == 10).await;
+    a.consumer.commit(CommitOffsets::Consumed).await.unwrap();
+    broker.crash(1).await.unwrap();
+    let until = Instant::now() + Duration::from_millis(500);
+    while Instant::now() < until {
+        assert!(a.poll().await.is_empty());
+    }
+    broker.restart(1).await.unwrap();
+    let client = connect(&broker).await;
+    produce_all(&client, "t", 2, 5).await;
+    a.until("the later records", |a| a.count() == 20).await;
+    assert!(
+        a.seen
+            .values()
+            .all(|offsets| *offsets == (0..10).collect::<Vec<i64>>())
+    );
+    a.consumer.commit(CommitOffsets::Consumed).await.unwrap();
+}
