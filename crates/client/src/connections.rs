@@ -97,8 +97,14 @@ impl Connections {
         R: Request + Send + Sync,
         R::Response: Send + 'static,
     {
+        let started = Instant::now();
         let link = self.link(attempt.node, attempt.lane);
         let sent = self.transmit(&link, &attempt, build, true).await?;
+        let labels = [("lane", attempt.lane.name())];
+        let latency = started.elapsed().as_secs_f64();
+        self.config()
+            .metrics
+            .observe("request_latency_seconds", &labels, latency);
         let response = sent.connection.decode::<R>(sent.answer, sent.version)?;
         let wait = throttle_time(R::KEY, &response);
         if !wait.is_zero() {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::MutexGuard;
+use tokio::sync::{MutexGuard, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::backoff::Backoff;
@@ -30,6 +30,8 @@ pub(crate) struct Link {
     throttled_until: Mutex<Option<Instant>>,
     /// Counts failed dials, so that who waited through one can tell.
     failed_dials: AtomicU64,
+    /// Becomes true when the client is closed: nobody waits for a connection any more.
+    closed: watch::Sender<bool>,
 }
 
 struct State {
@@ -91,6 +93,7 @@ impl Link {
             current: Mutex::new(None),
             throttled_until: Mutex::new(None),
             failed_dials: AtomicU64::new(0),
+            closed: watch::Sender::new(false),
         }
     }
 
@@ -111,6 +114,18 @@ impl Link {
         *throttled = (*throttled).max(Some(until));
     }
 
+    /// The outcome of a wait, unless the link is closed first.
+    async fn unless_closed<T>(&self, wait: impl Future<Output = T>) -> Result<T, Error> {
+        let mut closed = self.closed.subscribe();
+        tokio::select! {
+            biased;
+            _ = closed.wait_for(|closed| *closed) => {
+                Err(Error::new(ErrorKind::Closed, "the client was closed"))
+            }
+            outcome = wait => Ok(outcome),
+        }
+    }
+
     /// The connection, if one is open.
     pub(crate) fn connection(&self) -> Option<Arc<Connection>> {
         self.current
@@ -119,8 +134,9 @@ impl Link {
             .filter(|connection| connection.is_usable(Instant::now()))
     }
 
-    /// Closes the connection; requests on it fail.
+    /// Closes the link for good: requests on its connection fail, and so do those that wait for one.
     pub(crate) fn close(&self, kind: ErrorKind, reason: &str) {
+        self.closed.send_replace(true);
         if let Some(connection) = self.current.lock().take() {
             connection.close(kind, reason);
         }
@@ -134,9 +150,10 @@ impl Turn<'_> {
         address: &Address,
         dialler: &Dialler,
     ) -> Result<Arc<Connection>, Error> {
-        let throttled = *self.link.throttled_until.lock();
-        if let Some(until) = throttled {
-            sleep_until(until).await;
+        let link = self.link;
+        let throttled = *link.throttled_until.lock();
+        if let Some(until) = throttled.filter(|until| *until > Instant::now()) {
+            link.unless_closed(sleep_until(until)).await?;
         }
         loop {
             match &mut self.state.phase {
@@ -146,7 +163,8 @@ impl Turn<'_> {
                     return Ok(Arc::clone(connection));
                 }
                 Phase::Dialling(at, task) if at.dialled == address.dialled => {
-                    let result = task.await.unwrap_or_else(|error| {
+                    let result = link.unless_closed(task).await?;
+                    let result = result.unwrap_or_else(|error| {
                         Err(Error::new(ErrorKind::Internal, "the dialling task ended")
                             .with_source(error))
                     });
@@ -154,6 +172,8 @@ impl Turn<'_> {
                 }
                 Phase::Up(..) | Phase::Dialling(..) => self.state.phase = Phase::Idle,
                 Phase::Idle => {
+                    // Nothing is dialled any more once the link is closed.
+                    link.unless_closed(std::future::ready(())).await?;
                     let failed = self.link.failed_dials.load(Ordering::Relaxed);
                     if let Some(failure) = &self.state.last_failure
                         && failure.address.dialled == address.dialled

@@ -3,7 +3,7 @@
 //! A round asks for all topics that were ever wanted. Whoever registers before a round begins is served
 //! by it, so any number of callers share one request.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use ferrokafka_wire::ErrorCode;
@@ -37,8 +37,6 @@ struct Wants {
     now: bool,
     /// The next round comes after the backoff.
     stale: bool,
-    /// Known brokers are to be passed over (KIP-1102).
-    rebootstrap: bool,
 }
 
 #[derive(Default)]
@@ -155,8 +153,16 @@ impl Metadata {
         }
     }
 
-    /// Makes rounds as they are wanted, until the owner drops it.
+    /// Makes rounds as they are wanted, until the client is closed or its owner drops this.
     pub(crate) async fn run(self: Arc<Self>) {
+        let mut closing = self.connections.closing();
+        tokio::select! {
+            _ = closing.wait_for(|closing| *closing) => {}
+            () = self.make_rounds() => {}
+        }
+    }
+
+    async fn make_rounds(&self) {
         let config = Arc::clone(self.connections.config());
         let backoff = config.get_retry_backoff();
         let mut failures = 0_u32;
@@ -185,7 +191,12 @@ impl Metadata {
                 Ok(()) => failures = 0,
                 Err(error) => {
                     failures = failures.saturating_add(1);
-                    tracing::warn!(%error, hint = error.hint(), failures, "metadata not refreshed");
+                    // The first failure is news, its repetition is not.
+                    if failures == 1 {
+                        tracing::warn!(%error, hint = error.hint(), "metadata not refreshed");
+                    } else {
+                        tracing::debug!(%error, failures, "metadata still not refreshed");
+                    }
                     self.wants.lock().stale = true;
                 }
             }
@@ -195,12 +206,11 @@ impl Metadata {
 
     /// Asks one broker after another until one answers.
     async fn make_round(&self) -> Result<(), Error> {
-        let (topics, rebootstrap, round) = {
+        let (topics, round) = {
             let mut wants = self.wants.lock();
             wants.now = false;
             wants.stale = false;
             let all = std::mem::take(&mut wants.all);
-            let rebootstrap = std::mem::take(&mut wants.rebootstrap);
             let mut round = 0;
             self.rounds.send_modify(|rounds| {
                 rounds.begun += 1;
@@ -208,10 +218,10 @@ impl Metadata {
             });
             let topics: Option<Vec<Arc<str>>> =
                 (!all).then(|| wants.topics.iter().cloned().collect());
-            (topics, rebootstrap, round)
+            (topics, round)
         };
         let asked_all = topics.is_none();
-        let result = self.ask_anyone(topics.as_deref(), rebootstrap).await;
+        let result = self.ask_anyone(topics.as_deref()).await;
         if result.is_err() && asked_all {
             self.wants.lock().all = true;
         }
@@ -222,21 +232,18 @@ impl Metadata {
         result
     }
 
-    async fn ask_anyone(
-        &self,
-        topics: Option<&[Arc<str>]>,
-        rebootstrap: bool,
-    ) -> Result<(), Error> {
-        let candidates = if rebootstrap {
-            self.connections.bootstrap_nodes().collect()
-        } else {
-            self.connections.candidates()
-        };
+    async fn ask_anyone(&self, topics: Option<&[Arc<str>]>) -> Result<(), Error> {
+        let mut candidates = VecDeque::from(self.connections.candidates());
         let mut last = Error::new(ErrorKind::Connect, "there is no broker to ask");
-        for node in candidates {
+        while let Some(node) = candidates.pop_front() {
             match self.ask(node, topics).await {
                 Ok(()) => return Ok(()),
                 Err(error) => {
+                    if error.code() == Some(ErrorCode::RebootstrapRequired) {
+                        // Known brokers are to be passed over (KIP-1102).
+                        let bootstrap: Vec<NodeId> = self.connections.bootstrap_nodes().collect();
+                        candidates.retain(|node| bootstrap.contains(node));
+                    }
                     // The hint about an advertised address says more than a bootstrap server's.
                     let keep = last
                         .hint()
@@ -260,28 +267,25 @@ impl Metadata {
         };
         let build = |version| request(version, topics, auto_create);
         let (_, response) = self.connections.request(attempt, build).await?;
-        self.check(&response)?;
+        check(&response)?;
         self.connections
             .learn(node, |cluster| cluster.merged(&response, topics.is_none()));
         Ok(())
     }
+}
 
-    fn check(&self, response: &MetadataResponse) -> Result<(), Error> {
-        let code = ErrorCode::from_code(response.error_code);
-        if code == ErrorCode::RebootstrapRequired {
-            self.wants.lock().rebootstrap = true;
-        }
-        if !code.is_none() {
-            return Err(Error::from_code(code, "metadata"));
-        }
-        if response.brokers.is_empty() {
-            return Err(Error::from_code(
-                ErrorCode::BrokerNotAvailable,
-                "metadata: the answer lists no broker",
-            ));
-        }
-        Ok(())
+fn check(response: &MetadataResponse) -> Result<(), Error> {
+    let code = ErrorCode::from_code(response.error_code);
+    if !code.is_none() {
+        return Err(Error::from_code(code, "metadata"));
     }
+    if response.brokers.is_empty() {
+        return Err(Error::from_code(
+            ErrorCode::BrokerNotAvailable,
+            "metadata: the answer lists no broker",
+        ));
+    }
+    Ok(())
 }
 
 /// The request, in any of its versions; no topics means all.

@@ -99,6 +99,8 @@ struct State {
     /// Hosts that refuse connections, or never answer a dial.
     refusing: Mutex<Vec<String>>,
     hanging: Mutex<Vec<String>>,
+    /// How long a dial takes.
+    dial_time: Mutex<Duration>,
     dials: Mutex<Vec<String>>,
     seen: Mutex<Vec<Seen>>,
     closed: Mutex<usize>,
@@ -116,6 +118,7 @@ impl Fake {
             topics: Mutex::default(),
             refusing: Mutex::default(),
             hanging: Mutex::default(),
+            dial_time: Mutex::default(),
             dials: Mutex::default(),
             seen: Mutex::default(),
             closed: Mutex::default(),
@@ -144,6 +147,10 @@ impl Fake {
 
     pub(crate) fn hang(&self, hosts: &[&str]) {
         *self.0.hanging.lock() = hosts.iter().map(|host| (*host).to_owned()).collect();
+    }
+
+    pub(crate) fn dial_time(&self, time: Duration) {
+        *self.0.dial_time.lock() = time;
     }
 
     /// The hosts dialled so far.
@@ -331,6 +338,8 @@ impl Connector for Fake {
             if self.0.hanging.lock().iter().any(|hanging| hanging == host) {
                 std::future::pending::<()>().await;
             }
+            let time = *self.0.dial_time.lock();
+            tokio::time::sleep(time).await;
             if self
                 .0
                 .refusing

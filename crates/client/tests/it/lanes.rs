@@ -77,19 +77,23 @@ async fn giving_up_in_line_keeps_the_others_in_order() {
     let fake = Fake::new(1);
     let client = fake.connect().await;
     fake.script(heartbeats);
+    fake.dial_time(Duration::from_secs(4));
+    let started = Instant::now();
     let mut first = Box::pin(send(&client, 0));
     let mut second = Box::pin(send(&client, 1));
     let mut third = Box::pin(send(&client, 2));
     assert!(futures_util::poll!(&mut first).is_pending());
     assert!(futures_util::poll!(&mut second).is_pending());
     assert!(futures_util::poll!(&mut third).is_pending());
-    // The first one holds the dial: the dial must outlive it.
+    // The first one waits for the dial: the dial must outlive it.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     drop(first);
     let (second, third) = tokio::join!(second, third);
     second.unwrap();
     third.unwrap();
     assert_eq!(order(&fake), [1, 2]);
     assert_eq!(fake.dials(), ["boot", "b1"]);
+    assert_eq!(started.elapsed().as_secs(), 4);
 }
 
 #[tokio::test(start_paused = true)]

@@ -128,17 +128,22 @@ async fn cluster_is_found_again_through_the_bootstrap_servers() {
 
 #[tokio::test(start_paused = true)]
 async fn told_to_rebootstrap_the_client_passes_its_brokers_over() {
-    let fake = Fake::new(1);
+    let fake = Fake::new(3);
     let client = fake.connect().await;
-    let fakes = fake.clone();
     fake.script(
-        move |seen| match seen.host == "b1" && seen.is::<MetadataRequest>() {
+        |seen| match seen.host != "boot" && seen.is::<MetadataRequest>() {
             true => seen.answer(&MetadataResponse::default().with_error_code(129)),
-            false => fakes.usual(seen),
+            false => Act::Usual,
         },
     );
+    let before = rounds(&fake);
     client.all_topics(client.api_deadline()).await.unwrap();
-    assert_eq!(fake.dials().last().map(String::as_str), Some("boot"));
+    let hosts: Vec<_> = fake.seen::<MetadataRequest>()[before..]
+        .iter()
+        .map(|seen| seen.host.clone())
+        .collect();
+    assert_eq!(hosts.len(), 2, "{hosts:?}");
+    assert_eq!(hosts[1], "boot");
 }
 
 #[tokio::test(start_paused = true)]

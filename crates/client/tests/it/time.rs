@@ -250,6 +250,30 @@ async fn close_fails_what_is_not_answered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn close_fails_what_waits_for_a_connection() {
+    let fake = Fake::new(1);
+    fake.hang(&["b1"]);
+    let client = fake.connect().await;
+    let deadline = client.api_deadline();
+    let started = Instant::now();
+    let (first, second, ()) = tokio::join!(
+        biased;
+        heartbeat(&client, deadline),
+        heartbeat(&client, deadline),
+        client.close(SECOND)
+    );
+    assert_eq!(started.elapsed().as_secs(), 1);
+    for answer in [first, second] {
+        let error = answer.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.delivery()),
+            (ErrorKind::Closed, Delivery::NotSent)
+        );
+    }
+    assert_eq!(fake.dials(), ["boot", "b1"], "nobody dials after the end");
+}
+
+#[tokio::test(start_paused = true)]
 async fn negotiation_happens_once_per_connection() {
     let fake = Fake::new(1);
     let client = fake.connect().await;
