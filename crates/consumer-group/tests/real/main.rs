@@ -139,6 +139,7 @@ impl JavaMember {
             .args(["--from-beginning", "--command-property", &strategy])
             .args(["--command-property", "auto.commit.interval.ms=100"])
             .args(["--command-property", "heartbeat.interval.ms=200"])
+            .args(["--command-property", "session.timeout.ms=6000"])
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .kill_on_drop(true)
