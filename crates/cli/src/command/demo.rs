@@ -38,24 +38,40 @@ pub(crate) async fn run(args: DemoArgs, no_color: bool) -> Result<Exit> {
             options,
         ))
         .await;
+    let mut clean = true;
     if args.keep && played.is_some() {
         keep(&cluster, &mut interrupt).await;
-    } else if let Err(error) = interrupt.or_exit(demo::clean_up(&cluster)).await {
-        anstream::eprintln!(
-            "topics and groups named {}… may be left: {error}",
-            cluster.names().prefix()
-        );
+    } else {
+        clean = clean_up(&cluster, played.is_none(), &mut interrupt).await;
     }
     interrupt.or_exit(cluster.stop()).await;
     match played {
         None => {
-            anstream::eprintln!("interrupted: brokers stopped, nothing left behind");
+            if clean {
+                anstream::eprintln!("interrupted: nothing left behind");
+            }
             Ok(Exit::Interrupted)
         }
         // What broke off has been told by the renderer already, with the reason and the remedy.
         Some(Err(error)) => Ok(Exit::from(error.kind())),
         Some(Ok(())) => Ok(Exit::Ok),
     }
+}
+
+/// Removes what the run created on a cluster that is shared; says what may be left if that fails.
+async fn clean_up(cluster: &Cluster, interrupted: bool, interrupt: &mut Interrupt) -> bool {
+    if interrupted && !cluster.is_own() {
+        anstream::eprintln!("cleaning up … (once more Ctrl-C stops at once)");
+    }
+    let result = interrupt.or_exit(demo::clean_up(cluster)).await;
+    if let Err(error) = &result {
+        let prefix = cluster.names().prefix();
+        anstream::eprintln!(
+            "topics and groups named {prefix}… may be left on {}: {error}",
+            cluster.bootstrap()
+        );
+    }
+    result.is_ok()
 }
 
 fn day(day: Day) -> demo::Day {

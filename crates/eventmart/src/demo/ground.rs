@@ -264,6 +264,9 @@ impl<'a> Ground<'a> {
     }
 }
 
+/// How long members that nobody stopped may keep their groups: their session timeout, and a moment.
+const GROUPS_EMPTY: Duration = Duration::from_secs(15);
+
 /// Removes the topics and groups of a run from a shared cluster: all whose names begin with its prefix.
 ///
 /// # Errors
@@ -277,16 +280,6 @@ pub async fn clean_up(cluster: &Cluster) -> Result<()> {
 }
 
 async fn remove(admin: &Admin, prefix: &str) -> Result<()> {
-    let groups: Vec<String> = admin
-        .list_groups()
-        .await?
-        .into_iter()
-        .map(|group| group.group_id)
-        .filter(|group| group.starts_with(prefix))
-        .collect();
-    for (_, result) in admin.delete_groups(&groups).await? {
-        result?;
-    }
     let topics: Vec<String> = admin
         .list_topics()
         .await?
@@ -297,5 +290,31 @@ async fn remove(admin: &Admin, prefix: &str) -> Result<()> {
     for (_, result) in admin.delete_topics(&topics).await? {
         result?;
     }
-    Ok(())
+    // A group whose members were dropped, not stopped, keeps them until their sessions time out.
+    let deadline = Instant::now() + GROUPS_EMPTY;
+    loop {
+        let groups: Vec<String> = admin
+            .list_groups()
+            .await?
+            .into_iter()
+            .map(|group| group.group_id)
+            .filter(|group| group.starts_with(prefix))
+            .collect();
+        let mut occupied = false;
+        for (_, result) in admin.delete_groups(&groups).await? {
+            match result {
+                Err(error) if error.code() == Some(ErrorCode::NonEmptyGroup) => {
+                    occupied = true;
+                    if Instant::now() > deadline {
+                        return Err(error.into());
+                    }
+                }
+                other => other?,
+            }
+        }
+        if !occupied {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }

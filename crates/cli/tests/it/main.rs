@@ -1,0 +1,3 @@
+//! The command as a shell sees it: help texts, wrong words, exit codes.
+
+mod cmd;
