@@ -9,6 +9,7 @@ mod demo;
 mod dist;
 mod interop;
 mod no_c;
+mod real;
 mod server;
 mod soak;
 mod test;
@@ -36,6 +37,8 @@ enum Command {
     Dist(dist::Args),
     /// Third-party clients against a broker
     Interop(interop::Args),
+    /// The tests that need Apache Kafka, one and three nodes (Java, Maven)
+    Real(real::Args),
     /// What is too long for every run: crash rounds, fuzzing
     Soak(soak::Args),
     /// Everything that must hold before a change lands: format, tidy, no C, clippy, all tests and doctests
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Dist(args) => dist::run(&args),
         Command::Interop(args) => interop::run(&args),
+        Command::Real(args) => real::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Test => test::run(),
         Command::Tidy => tidy::run(),
