@@ -111,6 +111,11 @@ impl Partition {
         waiters.push(Arc::downgrade(waiter));
     }
 
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiters.lock().len()
+    }
+
     /// Wakes everyone who waits for a change of this partition.
     pub(crate) fn wake(&self) {
         let waiters = std::mem::take(&mut *self.waiters.lock());

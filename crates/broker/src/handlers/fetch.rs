@@ -297,3 +297,44 @@ fn endpoint(cx: &Context, id: NodeId) -> Option<NodeEndpoint> {
             .with_rack(cx.broker.config.broker_rack.as_deref().map(text)),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use ferrokafka_wire::messages::TopicName;
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::testkit::TestBroker;
+
+    /// The interleaving that would lose a wake-up: read, append, register. The log's lock, held here,
+    /// stops the request in its reading; by then it must have registered.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_reader_has_registered_before_it_reads() {
+        let broker = TestBroker::builder().topic("t", 1).start().await.unwrap();
+        let partition = broker.shared().topic("t").unwrap().partition(0).unwrap();
+        let cx = Context {
+            broker: broker.shared().clone(),
+            node: 1,
+            version: 11,
+            client_id: None,
+            client_host: "/127.0.0.1".into(),
+        };
+        let topic = FetchTopic::default()
+            .with_topic(TopicName(text("t")))
+            .with_partitions(vec![FetchPartition::default()]);
+        let request = FetchRequest::default()
+            .with_max_wait_ms(300_000)
+            .with_min_bytes(1)
+            .with_topics(vec![topic]);
+        let mut reading = JoinSet::new();
+        {
+            let _log = partition.log.lock();
+            reading.spawn(Fetch::handle(cx, request));
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while partition.waiting() == 0 {
+                assert!(Instant::now() < deadline, "it reads before it registers");
+                std::thread::yield_now();
+            }
+        }
+    }
+}

@@ -165,7 +165,34 @@ fn a_log_cut_at_any_byte_keeps_exactly_its_whole_batches() {
             )
             .unwrap();
         assert!(!again.duplicate);
+        let expected: Vec<i64> = (0..=again.base_offset).collect();
+        let offsets = |log: &Log| {
+            values(log)
+                .iter()
+                .map(|(offset, _)| *offset)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(offsets(&log), expected, "what follows the cut can be read");
+        assert_eq!(offsets(&open(&storage, &config, false)), expected);
     }
+}
+
+#[test]
+fn an_append_asks_for_the_device_as_often_as_it_is_told_to() {
+    let count = |flush: &str| {
+        let config = config(&[("flush.messages", flush)]);
+        let mut log = open(&memory(), &config, true);
+        let mut append = |sequence| {
+            let batch = batch(&[(NOW, "k", Some("v"))], Compression::None, stamp(sequence));
+            log.append(&batch, 0, NOW).unwrap().sync.is_some()
+        };
+        let appends = (0..6).filter(|sequence| append(*sequence)).count();
+        (appends, append(5))
+    };
+    // The repetition of a batch must not be acknowledged before the batch itself is safe.
+    assert_eq!(count("1"), (6, true));
+    assert_eq!(count("3"), (2, true));
+    assert_eq!(count("9223372036854775807"), (0, false));
 }
 
 #[test]

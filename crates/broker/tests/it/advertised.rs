@@ -20,6 +20,8 @@ async fn every_version<R: Request>(
         .expect("the API is advertised");
     let (_, min, max) = rows.remove(at);
     // Produce 0 to 2 have a test of their own; no type encodes them.
+    assert!(R::KEY == ApiKey::Produce as i16 || min >= R::VERSIONS.min);
+    assert!(max <= R::VERSIONS.max);
     for version in min.max(R::VERSIONS.min)..=max {
         driver.call(version, &make(version)).await;
     }

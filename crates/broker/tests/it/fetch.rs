@@ -158,7 +158,10 @@ async fn waiting_reader_waits_for_enough_bytes_and_no_longer_than_it_said() {
     assert!(began.elapsed() >= Duration::from_millis(200) && records(&data, 0).is_empty());
 }
 
-#[tokio::test]
+const RACES: i64 = 1000;
+
+/// On several threads, because a single one never appends between a reader's look and its wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn appends_and_reads_racing_never_leave_a_reader_waiting() {
     let broker = TestBroker::builder().topic("t", 1).start().await.unwrap();
     let (mut reader, mut writer) = (
@@ -166,13 +169,13 @@ async fn appends_and_reads_racing_never_leave_a_reader_waiting() {
         Driver::connect(&broker).await,
     );
     let write = async {
-        for _ in 0..300 {
+        for _ in 0..RACES {
             append(&mut writer, "t", 0, batch("v", 1)).await;
         }
     };
     let read = async {
         let mut next = 0;
-        while next < 300 {
+        while next < RACES {
             let response = reader.call(11, &fetch_request("t", 0, next, 300_000)).await;
             next += i64::try_from(records(&only_partition(&response), next).len()).unwrap();
         }
