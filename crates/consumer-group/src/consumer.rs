@@ -40,6 +40,8 @@ pub struct Consumer {
     /// so that a `poll` that is dropped does not tear it.
     handoff: Option<BoxFuture<'static, Listener>>,
     tasks: JoinSet<()>,
+    /// A task ended, which none does by itself.
+    broken: Option<Error>,
     closed: bool,
 }
 
@@ -67,6 +69,7 @@ impl Consumer {
             listener: Some(Box::new(NoListener)),
             handoff: None,
             tasks,
+            broken: None,
             closed: false,
         })
     }
@@ -119,6 +122,7 @@ impl Consumer {
         let deadline = Instant::now() + timeout;
         let shared = self.shared.clone();
         let _polling = shared.enter_poll();
+        self.check_tasks()?;
         shared.auto_commit();
         loop {
             if !self.rebalance(deadline).await {
@@ -139,6 +143,18 @@ impl Consumer {
                 return Ok(Records::default());
             }
         }
+    }
+
+    /// A task that panicked must not look like a topic without records.
+    fn check_tasks(&mut self) -> Result<(), Error> {
+        if let Some(Err(panic)) = self.tasks.try_join_next() {
+            let error = Error::new(
+                ErrorKind::Internal,
+                "a task of the consumer ended by a panic",
+            );
+            self.broken = Some(error.with_source(panic));
+        }
+        self.broken.clone().map_or(Ok(()), Err)
     }
 
     /// Does the application's part in a rebalance, if there is one; false if the deadline came first.

@@ -25,6 +25,9 @@ use crate::partitions::{self, Partitions};
 use crate::record::Records;
 use crate::{fetcher, member, positions};
 
+/// Kafka's limit.
+const TOPIC_NAME_LEN_MAX: usize = 249;
+
 pub(crate) struct Shared {
     pub(crate) client: Client,
     pub(crate) config: ConsumerConfig,
@@ -151,6 +154,13 @@ impl Shared {
         }
         if topics.is_empty() {
             return Err(Error::new(ErrorKind::Config, "no topics to subscribe to"));
+        }
+        if let Some(topic) = topics
+            .iter()
+            .find(|t| t.is_empty() || t.len() > TOPIC_NAME_LEN_MAX)
+        {
+            let text = format!("{topic:?} cannot be the name of a topic: 1 to 249 characters");
+            return Err(Error::new(ErrorKind::Config, text));
         }
         self.enter_mode(Mode::Subscribed)?;
         self.clock.lock().last = Instant::now();

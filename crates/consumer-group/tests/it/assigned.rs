@@ -53,6 +53,12 @@ async fn consumer_without_a_group_reads_and_seeks() {
         ErrorKind::Config
     );
     assert!(consumer.subscribe(["t"], NoListener).is_err());
+    let long = "t".repeat(250);
+    let mut member = Consumer::with_client(client.clone(), config("g")).unwrap();
+    for names in [vec![], vec![""], vec![&*long]] {
+        assert!(member.subscribe(names, NoListener).is_err());
+    }
+    member.kill();
     assert!(consumer.seek(&tp("t", 0), -5).is_err());
     assert!(consumer.seek(&tp("other", 0), 5).is_err());
     consumer.close(Duration::from_secs(5)).await.unwrap();
