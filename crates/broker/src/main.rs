@@ -10,10 +10,11 @@ extern crate unwinding as _;
 use std::io::Write;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use ferrokafka_broker::TestBroker;
+use ferrokafka_broker::{ErrorKind, TestBroker, TestBrokerBuilder};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// musl's own allocator is three to four times slower for small objects.
@@ -44,27 +45,46 @@ struct Args {
     topic: Vec<String>,
 }
 
+/// A wrong flag or setting, as clap answers it.
+const USAGE: u8 = 2;
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
-    run(Args::parse()).await
+    let args = Args::parse();
+    let builder = match builder(&args) {
+        Ok(builder) => builder,
+        Err(error) => return fail(&error, USAGE),
+    };
+    match run(builder).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let wrong_setting = error
+                .downcast_ref::<ferrokafka_broker::Error>()
+                .is_some_and(|error| matches!(error.kind(), ErrorKind::Config | ErrorKind::Topic));
+            fail(&error, if wrong_setting { USAGE } else { 1 })
+        }
+    }
 }
 
-async fn run(args: Args) -> anyhow::Result<()> {
-    // Before anything is started, so that a signal during the start is not lost.
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+/// One line with its causes; a stack would tell the user nothing.
+fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
+    // Where stderr is gone there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+    ExitCode::from(code)
+}
 
+fn builder(args: &Args) -> anyhow::Result<TestBrokerBuilder> {
     let mut builder = TestBroker::builder()
         .without_script()
         .nodes(args.nodes)
         .listen(resolve(&args.listen)?);
-    if let Some(directory) = args.data_dir {
+    if let Some(directory) = &args.data_dir {
         builder = builder.data_dir(directory);
     }
     for pair in &args.config {
@@ -82,6 +102,13 @@ async fn run(args: Args) -> anyhow::Result<()> {
         };
         builder = builder.topic(name, partitions);
     }
+    Ok(builder)
+}
+
+async fn run(builder: TestBrokerBuilder) -> anyhow::Result<()> {
+    // Before anything is started, so that a signal during the start is not lost.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let broker = builder.start().await?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "ready {}", broker.bootstrap())?;

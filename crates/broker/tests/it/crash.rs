@@ -174,3 +174,35 @@ async fn a_second_broker_on_one_directory_is_refused() {
         "{message}"
     );
 }
+
+#[tokio::test]
+async fn wrong_flags_and_settings_are_explained_in_a_line() {
+    let cases = [
+        (
+            ["--config", "log.retention.mss=4"],
+            "error: unknown config log.retention.mss; did you mean log.retention.ms?",
+        ),
+        (
+            ["--config", "num.partitions=0"],
+            "error: Invalid value 0 for configuration num.partitions: Value must be at least 1",
+        ),
+        (
+            ["--topic", "orders"],
+            "error: --topic takes NAME:PARTITIONS, not \"orders\"",
+        ),
+        (
+            ["--topic", "a b:1"],
+            "error: topic a b: Topic name is invalid: 'a b' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'",
+        ),
+    ];
+    for (arguments, message) in cases {
+        let run = Command::new(env!("CARGO_BIN_EXE_ferrokafka-broker"))
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .output();
+        let output = timeout(PATIENCE, run).await.unwrap().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(output.stdout.is_empty());
+        assert_eq!(String::from_utf8_lossy(&output.stderr).trim_end(), message);
+    }
+}
