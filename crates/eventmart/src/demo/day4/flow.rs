@@ -111,7 +111,10 @@ pub(super) async fn caught_up(
             .iter()
             .map(|service| play.group(*service).watch.look(|seen| seen.distinct()))
             .sum();
-        step.progress("events handled", done.min(total) as u64, total as u64);
+        // The last one is told below, once, however the services kept pace.
+        if done < total {
+            step.progress("events handled", done as u64, total as u64);
+        }
     }
     step.progress("events handled", total as u64, total as u64);
     Ok(())
