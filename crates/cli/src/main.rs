@@ -1,5 +1,12 @@
 //! The `eventmart` command: data on stdout, the rest on stderr, and an exit code that says what happened.
 
+// Where the target's std comes without a libunwind, this is what unwinds the stack.
+#[cfg(all(
+    target_env = "musl",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+extern crate unwinding as _;
+
 mod args;
 mod command;
 mod failure;
