@@ -28,8 +28,10 @@ use crate::topic::DEAD_LETTERS;
 
 pub(super) const STEPS: usize = 8;
 
-/// Visits told while all is well, and while a member is dead; the rest while AuditService is stopped.
+/// Visits told while all is well.
 const SESSIONS_WELL: usize = 60;
+/// Visits told by the time the dead member's partitions are taken over; fewer where the seed has the rest too quiet
+/// for the step that comes after.
 const SESSIONS_MEMBER_DEAD: usize = 80;
 
 /// The day under way.
@@ -39,6 +41,7 @@ struct Play<'a> {
     users: Vec<Event>,
     products: Vec<Event>,
     sessions: Vec<Session>,
+    sessions_member_dead: usize,
     figures: Arc<Figures>,
     groups: BTreeMap<Service, Group>,
     /// Writes what no group writes: customers, catalogue, visits.
@@ -55,12 +58,15 @@ pub(super) async fn play(stage: &mut Stage, cluster: &Cluster, options: Options)
     let (users, products) = (generator.users(), generator.products());
     let sessions = generator.sessions(&users, &products);
     let shop = ground.publisher(Service::Visitor).await?;
+    let sessions_member_dead =
+        rest_is_busy_from(&generator, (&users, &products), &sessions).min(SESSIONS_MEMBER_DEAD);
     let mut play = Play {
         ground,
         generator,
         users,
         products,
         sessions,
+        sessions_member_dead,
         figures: Arc::default(),
         groups: BTreeMap::new(),
         shop,
@@ -76,6 +82,29 @@ pub(super) async fn play(stage: &mut Stage, cluster: &Cluster, options: Options)
     poison::retry_and_dead_letter(&mut play, stage).await?;
     ending::prove(&mut play, stage).await?;
     play.stop().await
+}
+
+/// The last visit from which on AuditService has more to read than it reads before it stops.
+fn rest_is_busy_from(
+    generator: &Generator,
+    (users, products): (&[Event], &[Event]),
+    sessions: &[Session],
+) -> usize {
+    let audited = |end: usize| {
+        let told = Expected::up_to(
+            generator,
+            users.to_vec(),
+            products.to_vec(),
+            &sessions[..end],
+        );
+        told.read_by(Service::Audit)
+    };
+    let all = audited(sessions.len());
+    let busy = |from: &usize| all - audited(*from) > redelivery::STOPS_AFTER;
+    (SESSIONS_WELL..sessions.len())
+        .rev()
+        .find(busy)
+        .unwrap_or(SESSIONS_WELL)
 }
 
 impl<'a> Play<'a> {

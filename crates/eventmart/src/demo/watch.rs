@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::service::{Change, Handled, Observer, Outcome, Rebalance};
 
 /// The longest that a demo waits for anything.
@@ -22,6 +22,8 @@ pub(super) struct Seen {
     pub(super) handled: Vec<Handled>,
     /// Every change of an assignment.
     pub(super) rebalances: Vec<Rebalance>,
+    /// Members that ended with a failure, and which.
+    pub(super) failures: Vec<String>,
     /// Who has what now.
     pub(super) owned: BTreeMap<String, BTreeSet<TopicPartition>>,
 }
@@ -153,6 +155,12 @@ impl Watch {
             if let Some(answer) = self.look(&question) {
                 return Ok(answer);
             }
+            if let Some(failure) = self.look(|seen| seen.failures.first().cloned()) {
+                return Err(
+                    Error::new(ErrorKind::Broker, format!("{what}: a member failed"))
+                        .because(failure),
+                );
+            }
             let late = || {
                 let seen = self.look(|seen| {
                     let owned: Vec<_> = seen
@@ -198,6 +206,12 @@ impl Observer for Watch {
             }
             seen.rebalances.push(rebalance);
         }
+        self.changed();
+    }
+
+    fn failed(&self, member: &str, error: &Error) {
+        let failure = format!("{member}: {error}: {}", error.why());
+        self.seen.lock().failures.push(failure);
         self.changed();
     }
 }

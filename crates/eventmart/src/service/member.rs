@@ -108,7 +108,14 @@ impl Member {
             report: MemberReport::default(),
         };
         let mut task = JoinSet::new();
-        task.spawn(worker.run(consumer, stopping));
+        let (watcher, member) = (Arc::clone(&worker.observer), name.clone());
+        task.spawn(async move {
+            let result = worker.run(consumer, stopping).await;
+            if let Err(error) = &result {
+                watcher.failed(&member, error);
+            }
+            result
+        });
         Ok(Self { name, stop, task })
     }
 

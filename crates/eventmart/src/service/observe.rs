@@ -3,6 +3,7 @@
 use ferrokafka::TopicPartition;
 use tokio::time::Instant;
 
+use crate::error::Error;
 use crate::event::Event;
 
 /// A record a member is done with.
@@ -73,5 +74,10 @@ pub trait Observer: Send + Sync + 'static {
     /// The assignment changed.
     fn rebalanced(&self, rebalance: Rebalance) {
         let _ = rebalance;
+    }
+
+    /// A member ended with a failure: nobody does its work until another takes over.
+    fn failed(&self, member: &str, error: &Error) {
+        let _ = (member, error);
     }
 }

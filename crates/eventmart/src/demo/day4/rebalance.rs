@@ -7,7 +7,7 @@ use std::time::Duration;
 use ferrokafka::{Assignor, TopicPartition};
 
 use crate::demo::STARTING_ORDER;
-use crate::demo::day4::{Play, SESSIONS_MEMBER_DEAD, SESSIONS_WELL, flow, short_names};
+use crate::demo::day4::{Play, SESSIONS_WELL, flow, short_names};
 use crate::demo::ground::Ground;
 use crate::demo::watch::Watch;
 use crate::error::Result;
@@ -149,7 +149,7 @@ pub(super) async fn member_dies(play: &mut Play<'_>, stage: &mut Stage) -> Resul
     group.members.remove(at).stop(Stop::Kill).await?;
     group.watch.forget(SECOND);
 
-    flow::tell_visits(play, SESSIONS_WELL, SESSIONS_MEMBER_DEAD).await?;
+    flow::tell_visits(play, SESSIONS_WELL, play.sessions_member_dead).await?;
     let group = play.group(SERVICE);
     group
         .watch
@@ -183,7 +183,7 @@ pub(super) async fn member_dies(play: &mut Play<'_>, stage: &mut Stage) -> Resul
         timeout + Duration::from_secs(10),
         took,
     );
-    let expected = play.expected(SESSIONS_MEMBER_DEAD);
+    let expected = play.expected(play.sessions_member_dead);
     flow::caught_up(play, &step, &expected, &STARTING_ORDER).await?;
     let (handled, due) = (
         play.group(SERVICE).watch.handled(),

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use tokio::time::timeout;
+
 use crate::demo::STARTING_ORDER;
-use crate::demo::day4::{Play, SESSIONS_MEMBER_DEAD, flow};
+use crate::demo::day4::{Play, flow};
 use crate::demo::ground::Ground;
 use crate::demo::read_back;
-use crate::error::Result;
+use crate::demo::watch::PATIENCE;
+use crate::error::{Error, Result};
 use crate::platform::Service;
 use crate::scenario::{Column, Stage};
 use crate::service::Stop;
@@ -16,7 +19,7 @@ const SERVICE: Service = Service::Audit;
 
 /// The script: it commits after every tenth event and stops after the 17th.
 const COMMIT_EVERY: usize = 10;
-const STOPS_AFTER: usize = 17;
+pub(super) const STOPS_AFTER: usize = 17;
 const REDELIVERED: usize = STOPS_AFTER % COMMIT_EVERY;
 
 pub(super) async fn stop_between_processing_and_commit(
@@ -37,7 +40,7 @@ pub(super) async fn stop_between_processing_and_commit(
         member.stop(Stop::Leave).await?;
         group.watch.forget(&name);
     }
-    flow::tell_visits(play, SESSIONS_MEMBER_DEAD, play.sessions.len()).await?;
+    flow::tell_visits(play, play.sessions_member_dead, play.sessions.len()).await?;
     let expected = play.expected(play.sessions.len());
     let others: Vec<Service> = STARTING_ORDER
         .into_iter()
@@ -62,7 +65,10 @@ pub(super) async fn stop_between_processing_and_commit(
         .ground
         .member(config, &group.handler, &group.publisher, &group.watch)
         .await?;
-    let report = scripted.ended().await?;
+    let late = || Error::timeout("audit-2 did not reach its scripted point");
+    let report = timeout(PATIENCE, scripted.ended())
+        .await
+        .map_err(|_| late())??;
     group.watch.forget("audit-2");
     let after: i64 = play.ground.committed(&group_name).await?.values().sum();
     let columns = [Column::text("audit-2"), Column::number("events")];
