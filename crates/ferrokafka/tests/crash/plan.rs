@@ -31,7 +31,7 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let records = rng.u64(3_000..9_000);
+        let records = rng.u64(6_000..14_000);
         let codecs = [
             Compression::None,
             Compression::Gzip,
@@ -39,22 +39,22 @@ impl Plan {
             Compression::Lz4,
             Compression::Zstd,
         ];
-        let mut moments: Vec<_> = (0..rng.usize(1..=3))
-            .map(|_| rng.u64(0..records * 9 / 10))
+        let mut moments: Vec<_> = (0..rng.usize(4..=9))
+            .map(|_| rng.u64(0..records * 19 / 20))
             .collect();
         moments.sort_unstable();
         Self {
             seed,
             records,
             value_len_max: rng.usize(16..2_000),
-            batch_bytes: rng.usize(2_000..64_000),
-            linger: Duration::from_millis(rng.u64(0..6)),
+            batch_bytes: rng.usize(1_000..16_000),
+            linger: Duration::from_millis(rng.u64(0..2)),
             compression: codecs[rng.usize(0..codecs.len())],
             kills: moments
                 .into_iter()
                 .map(|after_acks| Kill {
                     after_acks,
-                    shift: Duration::from_micros(rng.u64(0..3_000)),
+                    shift: Duration::from_micros(rng.u64(0..1_000)),
                 })
                 .collect(),
         }
