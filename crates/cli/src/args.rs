@@ -255,6 +255,9 @@ pub(crate) struct DevArgs {
     /// Where the broker listens; port 0 picks a free one.
     #[arg(long, default_value = "127.0.0.1:9092")]
     pub(crate) listen: SocketAddr,
+    /// Keep the data in this folder; without it, in memory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<std::path::PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

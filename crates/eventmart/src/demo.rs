@@ -12,7 +12,7 @@ mod watch;
 use std::sync::Arc;
 
 use crate::cluster::Cluster;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::platform::{SERVICES, Service};
 use crate::scenario::{Column, Sink, Stage};
 
@@ -112,7 +112,14 @@ fn open(
 }
 
 async fn act(mut stage: Stage, scenario: impl AsyncFnOnce(&mut Stage) -> Result<()>) -> Result<()> {
-    let result = scenario(&mut stage).await;
+    let result = scenario(&mut stage).await.map_err(|error| {
+        // What went wrong after a fact did not hold, a wait for instance, followed from that.
+        if stage.has_false_facts() && error.kind() != ErrorKind::Fact {
+            Error::fact(format!("a fact did not hold, and then: {error}")).because(error)
+        } else {
+            error
+        }
+    });
     if let Err(error) = &result {
         stage.broke_off(error);
     }

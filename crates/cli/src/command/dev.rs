@@ -1,4 +1,4 @@
-//! `eventmart dev`: a broker with the seven topics, until Ctrl-C.
+//! `eventmart dev`: a broker with the seven topics, in memory or in a folder, until Ctrl-C.
 
 use eventmart_core::TOPICS;
 use eventmart_core::cluster::BROKER_CONFIGS;
@@ -18,6 +18,9 @@ pub(crate) async fn run(args: DevArgs) -> Result<Exit> {
     for (key, value) in BROKER_CONFIGS {
         builder = builder.config(key, value);
     }
+    if let Some(folder) = &args.data_dir {
+        builder = builder.data_dir(folder);
+    }
     let broker = builder.start().await.map_err(|error| {
         let (port, what) = (args.listen.port(), format!("the broker cannot listen on {}", args.listen));
         Error::new(ErrorKind::Machine, what)
@@ -27,6 +30,8 @@ pub(crate) async fn run(args: DevArgs) -> Result<Exit> {
     let bootstrap = broker.bootstrap();
     topics(&bootstrap).await?;
     anstream::println!("broker {bootstrap}");
+    let kept = args.data_dir.map(|folder| folder.display().to_string());
+    anstream::eprintln!("data   {}", kept.as_deref().unwrap_or("in memory"));
     anstream::eprintln!("try    eventmart topic list -b {bootstrap}");
     anstream::eprintln!("       eventmart service product -b {bootstrap}");
     anstream::eprintln!("       eventmart service audit -b {bootstrap}");

@@ -70,7 +70,7 @@ impl Screen {
 
 fn bar(label: &str, total: u64) -> ProgressBar {
     let bar = ProgressBar::new(total);
-    let style = ProgressStyle::with_template("    {msg} {bar:28} {pos}/{len}  {per_sec}");
+    let style = ProgressStyle::with_template("    {msg} {bar:28} {pos}/{len}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.set_message(label.to_owned());
     bar
@@ -98,8 +98,10 @@ impl Sink for Screen {
         {
             return self.progress(&mut state, label, *done, *total);
         }
-        if let DemoEvent::DemoStarted { steps, .. } = event {
-            state.steps = *steps;
+        match event {
+            DemoEvent::DemoStarted { steps, .. } => state.steps = *steps,
+            DemoEvent::StepStarted { .. } => state.milestone = Default::default(),
+            _ => {}
         }
         let text = self.layout.text(event, state.steps);
         match &state.bar {

@@ -18,6 +18,7 @@ pub struct Stage {
     fast: bool,
     steps: usize,
     started: Instant,
+    step_started: Instant,
     current: usize,
     passed: usize,
     facts: usize,
@@ -28,7 +29,6 @@ pub struct Stage {
 pub struct Step<'a> {
     stage: &'a mut Stage,
     number: usize,
-    started: Instant,
     broken: Vec<String>,
 }
 
@@ -61,6 +61,7 @@ impl Stage {
             fast,
             steps,
             started: Instant::now(),
+            step_started: Instant::now(),
             current: 0,
             passed: 0,
             facts: 0,
@@ -82,6 +83,7 @@ impl Stage {
             tokio::time::sleep(PACE).await;
         }
         self.current += 1;
+        self.step_started = Instant::now();
         let number = self.current;
         self.sink.emit(&DemoEvent::StepStarted {
             step: number,
@@ -90,16 +92,20 @@ impl Stage {
         Step {
             stage: self,
             number,
-            started: Instant::now(),
             broken: Vec::new(),
         }
+    }
+
+    /// Whether a fact stated so far did not hold.
+    pub fn has_false_facts(&self) -> bool {
+        self.facts_failed > 0
     }
 
     /// Says that the scenario could not go on; the summary counts the step under way and the rest as failed.
     pub fn broke_off(&mut self, error: &Error) {
         self.sink.emit(&DemoEvent::StepFailed {
             step: self.current,
-            millis: self.started.elapsed().as_millis() as u64,
+            millis: self.step_started.elapsed().as_millis() as u64,
             what: error.what(),
             why: error.why(),
             fix: error.fix_text().to_owned(),
@@ -255,7 +261,7 @@ impl Step<'_> {
     pub fn done(self) -> Result<()> {
         if self.broken.is_empty() {
             self.stage.passed += 1;
-            let millis = self.started.elapsed().as_millis() as u64;
+            let millis = self.stage.step_started.elapsed().as_millis() as u64;
             self.emit(DemoEvent::StepPassed {
                 step: self.number,
                 millis,

@@ -1,10 +1,12 @@
 //! The story while all is well: events are written, and each group reads all of its own.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use crate::demo::STARTING_ORDER;
 use crate::demo::day4::{Play, SESSIONS_WELL};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::expected::Expected;
 use crate::platform::Service;
@@ -88,6 +90,9 @@ pub(super) async fn tell_visits(play: &Play<'_>, first: usize, end: usize) -> Re
     Ok(())
 }
 
+/// How often progress is told.
+const TOLD_EVERY: Duration = Duration::from_millis(100);
+
 /// Waits until these groups have handled all that the story holds for them.
 pub(super) async fn caught_up(
     play: &Play<'_>,
@@ -99,22 +104,32 @@ pub(super) async fn caught_up(
         .iter()
         .map(|service| play.expected_of(*service, expected))
         .sum();
-    for service in services {
-        let due = play.expected_of(*service, expected);
-        let watch = &play.group(*service).watch;
-        watch
-            .wait(&format!("{service} reads {due} events"), |seen| {
-                (seen.distinct() >= due).then_some(())
-            })
-            .await?;
-        let done: usize = services
-            .iter()
-            .map(|service| play.group(*service).watch.look(|seen| seen.distinct()))
-            .sum();
-        // The last one is told below, once, however the services kept pace.
-        if done < total {
-            step.progress("events handled", done as u64, total as u64);
+    let all_of_them = async {
+        for service in services {
+            let due = play.expected_of(*service, expected);
+            let watch = &play.group(*service).watch;
+            let what = format!("{service} reads {due} events");
+            watch
+                .wait(&what, |seen| (seen.distinct() >= due).then_some(()))
+                .await?;
         }
+        Ok::<(), Error>(())
+    };
+    let telling = async {
+        let mut ticks = tokio::time::interval(TOLD_EVERY);
+        loop {
+            ticks.tick().await;
+            let distinct = |service| play.group(service).watch.look(|seen| seen.distinct());
+            let done: usize = services.iter().map(|service| distinct(*service)).sum();
+            // The last one is told below, once, however the services keep pace.
+            if done < total {
+                step.progress("events handled", done as u64, total as u64);
+            }
+        }
+    };
+    tokio::select! {
+        result = all_of_them => result?,
+        () = telling => {}
     }
     step.progress("events handled", total as u64, total as u64);
     Ok(())
