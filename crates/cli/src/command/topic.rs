@@ -5,6 +5,7 @@ use eventmart_core::error::{Error, ErrorKind, Result};
 use eventmart_core::scenario::Column;
 use eventmart_core::topic::TopicSpec;
 use ferrokafka::admin::{ConfigEntry, ConfigResource, CreateOptions, NewTopic, TopicDescription};
+use ferrokafka::broker::TopicConfig;
 use ferrokafka::{Admin, ErrorCode};
 use serde_json::json;
 
@@ -193,8 +194,47 @@ async fn create(admin: &Admin, topics: &[NewTopic]) -> Result<Exit> {
                         .fix(format!("look at it: eventmart topic describe {name}")),
                 );
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                let fix = nearest_config(topics, &name);
+                let error = Error::from(error);
+                return Err(match fix {
+                    Some(fix) => error.fix(fix),
+                    None => error,
+                });
+            }
         }
     }
     Ok(Exit::Ok)
+}
+
+/// For a config that no topic has: the one that was probably meant.
+fn nearest_config(topics: &[NewTopic], name: &str) -> Option<String> {
+    let topic = topics.iter().find(|topic| topic.name == name)?;
+    let known = |key: &str| TopicConfig::keys().any(|known| known == key);
+    let wrong = topic.configs.keys().find(|key| !known(key))?;
+    let near = TopicConfig::keys()
+        .map(|key| (strsim::jaro_winkler(key, wrong), key))
+        .filter(|(likeness, _)| *likeness > 0.85)
+        .max_by(|a, b| a.0.total_cmp(&b.0))?;
+    Some(format!(
+        "config {wrong} is not known; did you mean {}?",
+        near.1
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_config_is_offered() {
+        let topics = |key: &str| [NewTopic::new("orders", 1, 1).config(key, "1")];
+        let meant = nearest_config(&topics("retention.mss"), "orders");
+        assert_eq!(
+            meant.as_deref(),
+            Some("config retention.mss is not known; did you mean retention.ms?")
+        );
+        assert_eq!(nearest_config(&topics("retention.ms"), "orders"), None);
+        assert_eq!(nearest_config(&topics("zzz"), "orders"), None);
+    }
 }
