@@ -39,9 +39,13 @@ impl Broker {
         &self.address
     }
 
-    /// kill −9, and the same again on the same port and folder.
-    pub(crate) async fn kill_and_restart(&mut self) -> Result<()> {
-        self.child.kill().await.context("cannot kill the broker")?;
+    /// kill −9.
+    pub(crate) async fn kill(&mut self) -> Result<()> {
+        self.child.kill().await.context("cannot kill the broker")
+    }
+
+    /// The same again on the same port and folder.
+    pub(crate) async fn restart(&mut self) -> Result<()> {
         let (child, address) = launch(&self.program, &self.folder, &self.address)
             .await
             .context("after kill -9")?;

@@ -12,6 +12,7 @@
 mod broker;
 mod check;
 mod plan;
+mod proxy;
 mod round;
 
 use std::path::PathBuf;

@@ -14,6 +14,8 @@ pub(crate) struct Kill {
     pub(crate) after_acks: u64,
     /// A write is under way at most moments; a small shift moves the kill through it.
     pub(crate) shift: Duration,
+    /// Answers are held back during the shift, so that what is appended is not acknowledged.
+    pub(crate) hold_answers: bool,
 }
 
 /// One round, from its seed alone.
@@ -54,7 +56,8 @@ impl Plan {
                 .into_iter()
                 .map(|after_acks| Kill {
                     after_acks,
-                    shift: Duration::from_micros(rng.u64(0..1_000)),
+                    shift: Duration::from_micros(rng.u64(0..3_000)),
+                    hold_answers: rng.bool(),
                 })
                 .collect(),
         }

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use crate::broker::{Broker, TOPIC};
 use crate::check::{self, Report};
 use crate::plan::Plan;
+use crate::proxy::Proxy;
 
 /// A round takes seconds. One that takes this long hangs.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(180);
@@ -44,21 +45,29 @@ async fn write_and_check(program: &Path, folder: &Path, plan: &Plan) -> Result<R
     let mut broker = Broker::start(program, folder).await?;
     let address = broker.address().to_owned();
     let (acked_count, watch_acked) = watch::channel(0);
-    let writing = write(&address, plan, acked_count);
-    let killing = kill_at_moments(&mut broker, plan, watch_acked);
+    let proxy = Proxy::start(&address).await?;
+    let writing = write(&address, proxy.port(), plan, acked_count);
+    let killing = kill_at_moments(&mut broker, &proxy, plan, watch_acked);
     let (acked, ()) = tokio::try_join!(writing, killing)?;
     check::read_and_commit(&address, plan, &acked)
         .await
         .context("reading and committing before the last kill")?;
-    broker.kill_and_restart().await?;
+    broker.kill().await?;
+    broker.restart().await?;
     check::all(&address, plan, &acked).await
 }
 
 /// Writes every record; all of them must be acknowledged, because the broker always comes back in time.
-async fn write(address: &str, plan: &Plan, acked_count: watch::Sender<u64>) -> Result<Vec<Acked>> {
+async fn write(
+    address: &str,
+    proxy: u16,
+    plan: &Plan,
+    acked_count: watch::Sender<u64>,
+) -> Result<Vec<Acked>> {
     let client = ClientConfig::new(address)
         .client_id("crash-round")
-        .request_timeout(Duration::from_secs(10));
+        .request_timeout(Duration::from_secs(10))
+        .address_map(move |_, _| ("127.0.0.1".to_owned(), proxy));
     let config = ProducerConfig::new()
         .linger(plan.linger)
         .batch_size(plan.batch_bytes)
@@ -115,6 +124,7 @@ async fn collect(
 
 async fn kill_at_moments(
     broker: &mut Broker,
+    proxy: &Proxy,
     plan: &Plan,
     mut acked: watch::Receiver<u64>,
 ) -> Result<()> {
@@ -127,8 +137,13 @@ async fn kill_at_moments(
         {
             return Ok(());
         }
+        if kill.hold_answers {
+            proxy.hold_answers();
+        }
         tokio::time::sleep(kill.shift).await;
-        broker.kill_and_restart().await?;
+        broker.kill().await?;
+        proxy.lose_answers();
+        broker.restart().await?;
     }
     Ok(())
 }
