@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ferrokafka_client::{Client, ClientConfig, Error, ErrorKind, GroupMetadata, TopicPartition};
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -34,11 +35,12 @@ type Listener = Box<dyn RebalanceListener>;
 /// [`Consumer::close`].
 pub struct Consumer {
     shared: Arc<Shared>,
-    /// Away while `handoff` runs.
-    listener: Option<Listener>,
+    /// Away while `handoff` runs. This lock and the next are never taken, `get_mut` is enough: they make a
+    /// consumer `Sync`, so that the future of a `commit` may be spawned.
+    listener: Mutex<Option<Listener>>,
     /// The part in a rebalance that is being done. It lives here, and not in the future of `poll`,
     /// so that a `poll` that is dropped does not tear it.
-    handoff: Option<BoxFuture<'static, Listener>>,
+    handoff: Mutex<Option<BoxFuture<'static, Listener>>>,
     tasks: JoinSet<()>,
     /// A task ended, which none does by itself.
     broken: Option<Error>,
@@ -66,8 +68,8 @@ impl Consumer {
         let shared = Shared::start(client, config, &mut tasks);
         Ok(Self {
             shared,
-            listener: Some(Box::new(NoListener)),
-            handoff: None,
+            listener: Mutex::new(Some(Box::new(NoListener))),
+            handoff: Mutex::new(None),
             tasks,
             broken: None,
             closed: false,
@@ -84,13 +86,13 @@ impl Consumer {
         topics: impl IntoIterator<Item = T>,
         listener: impl RebalanceListener,
     ) -> Result<(), Error> {
-        if self.handoff.is_some() {
+        if self.handoff.get_mut().is_some() {
             let text = "a rebalance callback is running; poll until it is done";
             return Err(Error::new(ErrorKind::Config, text));
         }
         self.shared
             .subscribe(topics.into_iter().map(Into::into).collect())?;
-        self.listener = Some(Box::new(listener));
+        *self.listener.get_mut() = Some(Box::new(listener));
         Ok(())
     }
 
@@ -160,26 +162,26 @@ impl Consumer {
     /// Does the application's part in a rebalance, if there is one; false if the deadline came first.
     async fn rebalance(&mut self, deadline: Instant) -> bool {
         loop {
-            if self.handoff.is_none() {
+            if self.handoff.get_mut().is_none() {
                 let Some(handoff) = self.shared.take_handoff() else {
                     return true;
                 };
-                let Some(listener) = self.listener.take() else {
+                let Some(listener) = self.listener.get_mut().take() else {
                     return true;
                 };
-                self.handoff = Some(Box::pin(run_handoff(
+                *self.handoff.get_mut() = Some(Box::pin(run_handoff(
                     self.shared.clone(),
                     listener,
                     handoff,
                 )));
             }
-            let Some(running) = self.handoff.as_mut() else {
+            let Some(running) = self.handoff.get_mut().as_mut() else {
                 return true;
             };
             match timeout_at(deadline, running).await {
                 Ok(listener) => {
-                    self.handoff = None;
-                    self.listener = Some(listener);
+                    *self.handoff.get_mut() = None;
+                    *self.listener.get_mut() = Some(listener);
                 }
                 Err(_) => return false,
             }
@@ -297,14 +299,17 @@ impl Consumer {
         // 5. The group is left, so that others need not wait for the session to end.
         // 6. The tasks end.
         self.closed = true;
-        if let Some(running) = self.handoff.take() {
+        if let Some(running) = self.handoff.get_mut().take() {
             match timeout_at(deadline, running).await {
-                Ok(listener) => self.listener = Some(listener),
+                Ok(listener) => *self.listener.get_mut() = Some(listener),
                 Err(_) => result = Err(late("the rebalance callback")),
             }
         }
         self.shared.stop_fetching();
-        let closing = self.shared.clone().close(self.listener.take(), deadline);
+        let closing = self
+            .shared
+            .clone()
+            .close(self.listener.get_mut().take(), deadline);
         match timeout_at(deadline, closing).await {
             Ok(outcome) => result = result.and(outcome),
             Err(_) => result = result.and(Err(late("commit and leave"))),
@@ -469,5 +474,23 @@ fn context(
         generation,
         member_id,
         scope: PhantomData,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn may_be_spawned<T: Send>(_: &T) {}
+
+    #[test]
+    fn what_borrows_a_consumer_may_be_spawned() {
+        let _ = |mut consumer: Consumer| {
+            may_be_spawned(&async move {
+                consumer.poll(Duration::ZERO).await?;
+                consumer.commit(CommitOffsets::Consumed).await?;
+                consumer.committed(&[]).await.map(|_| ())
+            });
+        };
     }
 }
