@@ -313,7 +313,7 @@ impl Worker {
             self.report.uncommitted = 0;
             return Ok(());
         }
-        match consumer.commit_async(offsets.clone()).await {
+        match consumer.commit(offsets.clone()).await {
             Ok(()) => self.report.uncommitted = 0,
             Err(error) if refused_by_rebalance(&error) => {
                 let mut processed = self.processed.lock();
