@@ -1,5 +1,9 @@
 //! Configs changed while the topic is in use, and read back.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use ferrokafka::ErrorCode;
 use ferrokafka::admin::{AlterConfigs, AlterOp, ConfigResource};
 
@@ -46,7 +50,19 @@ impl Play<'_> {
             self.change(&topic, config, op)
                 .await?
                 .map_err(Error::from)?;
-            let configs = topic_configs(&self.ground, &topic).await?;
+            // With KRaft the controller answers first and the brokers learn of it a moment later.
+            let deadline = Instant::now() + Duration::from_secs(10);
+            let configs = loop {
+                let configs = topic_configs(&self.ground, &topic).await?;
+                let arrived = configs.get(config).is_some_and(|entry| {
+                    let value = entry.value.as_deref().unwrap_or_default();
+                    source(entry) == expected_source && (expected.is_empty() || value == expected)
+                });
+                if arrived || Instant::now() > deadline {
+                    break configs;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            };
             let Some(entry) = configs.get(config) else {
                 return Err(Error::fact(format!("{config} of {topic} is not described")));
             };

@@ -1,9 +1,12 @@
 //! What goes wrong: connections cut in the worst moment, and an error that no retry can mend.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use ferrokafka::admin::{AlterConfigs, ConfigResource, NewTopic};
 use ferrokafka::{Client, ErrorCode, Producer, ProducerConfig, ProducerRecord};
+
+use tokio::time::Instant;
 
 use crate::demo::day3::{Play, SESSIONS_WELL};
 use crate::demo::proxy::Proxy;
@@ -170,7 +173,14 @@ pub(super) async fn fatal_error(play: &Play<'_>, stage: &mut Stage) -> Result<()
     {
         result?;
     }
-    play.shop.producer().send(record()).await?.await?;
+    // With KRaft the controller answers first and the broker learns of it a moment later.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while let Err(error) = play.shop.producer().send(record()).await?.await {
+        if error.code() != Some(ErrorCode::MessageTooLarge) || Instant::now() > deadline {
+            return Err(error.into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     step.fact(
         "records on the topic after the fix",
         1,
