@@ -170,6 +170,9 @@ impl<'a> Ground<'a> {
             };
             created.insert(name, creation);
         }
+        // With KRaft the controller answers before every broker knows the topics and leads their partitions.
+        let names: Vec<&str> = created.keys().map(String::as_str).collect();
+        self.admin.wait_for_topics(&names, PATIENCE).await?;
         Ok(created)
     }
 
