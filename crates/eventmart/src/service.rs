@@ -5,11 +5,13 @@
 
 mod alone;
 mod handler;
+pub(crate) mod history;
 pub mod member;
 mod observe;
 mod publish;
 
 pub use alone::Alone;
+pub(crate) use handler::stock_keeper;
 pub use handler::{Figures, Gateway, HandleError, Handler, Watching, handler_of};
 pub use member::{Member, MemberConfig, MemberReport, Stop};
 pub use observe::{Change, Handled, Observer, Outcome, Rebalance};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ferrokafka::admin::{CreateOptions, NewTopic, OffsetSpec};
+use ferrokafka::admin::{CreateOptions, NewTopic};
 use ferrokafka::{Admin, Assignor, Client, ErrorCode, Producer, ProducerConfig, TopicPartition};
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::platform::Service;
 use crate::reaction::Reactions;
 use crate::seed::Seed;
+use crate::service::history;
 use crate::service::{Gateway, Handler, Member, MemberConfig, Publisher};
 use crate::topic::{DEAD_LETTERS, Names, TOPICS, TopicSpec};
 
@@ -192,14 +193,7 @@ impl<'a> Ground<'a> {
         topic: &str,
         partitions: i32,
     ) -> Result<BTreeMap<TopicPartition, i64>> {
-        let wanted: Vec<_> = (0..partitions)
-            .map(|partition| (TopicPartition::new(topic, partition), OffsetSpec::Latest))
-            .collect();
-        let mut ends = BTreeMap::new();
-        for (partition, result) in self.admin.list_offsets(&wanted).await? {
-            ends.insert(partition, result?.offset.unwrap_or(0));
-        }
-        Ok(ends)
+        history::ends(&self.admin, topic, partitions).await
     }
 
     /// How far a service's group is behind, over all partitions it reads.

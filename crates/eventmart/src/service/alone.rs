@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ferrokafka::{Assignor, Client, ClientConfig, Producer, ProducerConfig, RecordMetadata};
+use ferrokafka::{Admin, Assignor, Client, ClientConfig, Producer, ProducerConfig, RecordMetadata};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until};
 
@@ -14,8 +14,14 @@ use crate::generator::{Generator, Volume};
 use crate::platform::Service;
 use crate::reaction::Reactions;
 use crate::seed::Seed;
-use crate::service::{Member, MemberConfig, Observer, Publisher, handler_of};
-use crate::topic::Names;
+use crate::service::{
+    Member, MemberConfig, Observer, Publisher, handler_of, history, stock_keeper,
+};
+use crate::stock::Stock;
+use crate::topic::{Names, Topic};
+
+/// The longest that a service reads what was before it begins.
+const READING_BACK_MAX: Duration = Duration::from_secs(120);
 
 /// A service on its own.
 pub struct Alone {
@@ -100,8 +106,12 @@ impl Alone {
     /// # Errors
     /// When no broker answers, or the configuration is refused.
     pub async fn join(&self, observer: Arc<dyn Observer>) -> Result<Option<Member>> {
-        let Some(handler) = handler_of(self.service, Reactions::new(self.seed), Arc::default())
-        else {
+        let reactions = Reactions::new(self.seed);
+        let handler = match self.service {
+            Service::Inventory => Some(stock_keeper(reactions, self.stock().await?)),
+            other => handler_of(other, reactions, Arc::default()),
+        };
+        let Some(handler) = handler else {
             return Ok(None);
         };
         let config = MemberConfig {
@@ -124,6 +134,28 @@ impl Alone {
         let client = Client::connect(self.client.clone()).await?;
         let (encoding, publisher) = (Arc::clone(&self.encoding), self.publisher.clone());
         Member::start(client, config, handler, encoding, publisher, observer).map(Some)
+    }
+
+    /// The stock as the topics tell it: a stock-keeper that is started again has forgotten its book.
+    async fn stock(&self) -> Result<Stock> {
+        let client = Client::connect(self.client.clone()).await?;
+        let admin = Admin::with_client(client.clone());
+        let mut events = [Vec::new(), Vec::new()];
+        for (topic, found) in [Topic::Products, Topic::Orders]
+            .into_iter()
+            .zip(&mut events)
+        {
+            let ends = history::ends(&admin, topic.name(), topic.spec().partitions).await?;
+            for record in history::records(client.clone(), ends, READING_BACK_MAX).await? {
+                let value = record.value.as_deref();
+                // What is no event is put aside when its turn comes in the group.
+                found.extend(
+                    value.and_then(|value| self.encoding.decode(&record.topic, value).ok()),
+                );
+            }
+        }
+        let [products, orders] = events;
+        Ok(Stock::recall(&products, &orders))
     }
 
     /// Waits for what is under way and closes.

@@ -47,13 +47,15 @@ pub fn handler_of(
         Service::Payment => Arc::new(Charging { reactions }),
         Service::Notification => Arc::new(Notifying { reactions, gateway }),
         Service::Audit => Arc::new(Auditing { reactions }),
-        Service::Inventory => Arc::new(Keeping {
-            reactions,
-            stock: Arc::default(),
-        }),
+        Service::Inventory => stock_keeper(reactions, Stock::default()),
         Service::Analytics => Arc::new(Figures::default()),
         Service::User | Service::Product | Service::Visitor => return None,
     })
+}
+
+/// The handler of InventoryService, with a book that may hold something already.
+pub(crate) fn stock_keeper(reactions: Reactions, stock: Stock) -> Arc<dyn Handler> {
+    Arc::new(Keeping { reactions, stock })
 }
 
 struct Ordering {
@@ -147,7 +149,7 @@ impl Handler for Auditing {
 
 struct Keeping {
     reactions: Reactions,
-    stock: Arc<Stock>,
+    stock: Stock,
 }
 
 impl Handler for Keeping {
